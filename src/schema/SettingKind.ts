@@ -1,0 +1,196 @@
+/**
+ * The kinds of values that settings have: a Schema from what a program writes to what the server uses, and how the
+ * same value is written as text in a flag, an environment variable or a config file.
+ *
+ * Knows no setting by name; the table is in Settings.ts. Never reads the environment or a file.
+ */
+import * as ByteSize from "effect/ByteSize"
+import * as Duration from "effect/Duration"
+import * as Option from "effect/Option"
+import * as Result from "effect/Result"
+import * as Schema from "effect/Schema"
+import * as SchemaTransformation from "effect/SchemaTransformation"
+import * as AccessLogFormat from "./AccessLogFormat.ts"
+
+/** How a value of one kind is checked, decoded and written. The server uses an `A`, a program may write an `I`. */
+export interface Kind<A, I> {
+  readonly schema: Schema.Codec<A, I>
+  /** Completes the sentence "expected ...". */
+  readonly expected: string
+  /** A better end of that sentence for one refused value. */
+  readonly explain?: (input: unknown) => string | undefined
+  /** Stands for the value in `--help`. */
+  readonly metavar: string
+  /** Turns text, or a value of a config file, into what `schema` decodes. Leaves what it does not understand. */
+  readonly fromText: (raw: unknown) => unknown
+  /** Repeatable as a flag, comma-separated in the environment, an array in a config file. */
+  readonly isList?: true
+}
+
+/** Where to listen: a TCP address, or a unix socket. Port 0 takes any free one. */
+export type ListenSpec =
+  | { readonly _tag: "tcp"; readonly host: string; readonly port: number }
+  | { readonly _tag: "unix"; readonly path: string }
+
+/** The host of a listen spec that names none: this machine only. */
+export const defaultHost = "127.0.0.1"
+
+const asIs = (raw: unknown): unknown => raw
+const decimal = /^\d+$/
+const decimalFraction = /^\d+(?:\.\d+)?$/
+
+/** A string that satisfies `test`. */
+export const text = (metavar: string, expected: string, test: (value: string) => boolean): Kind<string, string> => ({
+  schema: Schema.String.check(Schema.makeFilter(test)),
+  expected,
+  metavar,
+  fromText: asIs
+})
+
+const numberFromText = (raw: unknown): unknown => typeof raw === "string" && decimal.test(raw) ? Number(raw) : raw
+
+/** A whole number between two bounds, both included. */
+export const integer = (minimum: number, maximum: number = Number.MAX_SAFE_INTEGER): Kind<number, number> => ({
+  schema: Schema.Int.check(Schema.isBetween({ minimum, maximum })),
+  expected: maximum === Number.MAX_SAFE_INTEGER
+    ? `a whole number of ${minimum} or more`
+    : `a whole number from ${minimum} to ${maximum}`,
+  metavar: "NUMBER",
+  fromText: numberFromText
+})
+
+const isByteSizeInput = (input: unknown): input is ByteSize.Input =>
+  Option.isSome(ByteSize.fromInput(input as ByteSize.Input))
+
+/** A number of bytes: a whole number, or one with a unit such as `64KiB` or `10MB`. */
+export const bytes = (minimum: number): Kind<number, ByteSize.Input> => ({
+  schema: Schema.declare(isByteSizeInput).pipe(
+    Schema.decodeTo(
+      Schema.Int.check(Schema.isBetween({ minimum, maximum: Number.MAX_SAFE_INTEGER })),
+      SchemaTransformation.transform<number, ByteSize.Input>({
+        decode: (input) => Number(ByteSize.fromInputUnsafe(input)),
+        encode: (size) => size
+      })
+    )
+  ),
+  expected: `a number of bytes of ${minimum} or more, such as 65536, "64KiB" or "10MB"`,
+  metavar: "BYTES",
+  fromText: numberFromText
+})
+
+const isTimeout = (input: unknown): input is Duration.Input =>
+  !Number.isNaN(input) && Option.match(Duration.fromInput(input as Duration.Input), {
+    onNone: () => false,
+    onSome: (value) => Duration.isFinite(value) && !Duration.isNegative(value)
+  })
+
+/** A finite length of time of 0 or more. Programs write a `Duration.Input`; in text a bare number means seconds. */
+export const duration: Kind<Duration.Duration, Duration.Input> = {
+  schema: Schema.declare(isTimeout).pipe(
+    Schema.decodeTo(
+      Schema.Duration,
+      SchemaTransformation.transform<Duration.Duration, Duration.Input>({
+        decode: Duration.fromInputUnsafe,
+        encode: (value) => value
+      })
+    )
+  ),
+  expected: `a length of time of 0 or more, such as "30 seconds" or "500 millis" (in text, a bare number is seconds)`,
+  metavar: "SECONDS",
+  fromText: (raw) => typeof raw === "number" || decimalFraction.test(String(raw)) ? `${raw} seconds` : String(raw)
+}
+
+/** One of a few words. */
+export const oneOf = <const L extends ReadonlyArray<string>>(literals: L): Kind<L[number], L[number]> => ({
+  schema: Schema.Literals(literals),
+  expected: `${literals.slice(0, -1).join(", ")} or ${literals[literals.length - 1]}`,
+  metavar: literals.join("|"),
+  fromText: asIs
+})
+
+const octal = /^0?[0-7]{3}$/
+
+const isFileMode = (input: unknown): input is number | string =>
+  typeof input === "string"
+    ? octal.test(input)
+    : typeof input === "number" && Number.isInteger(input) && input >= 0 && input <= 0o777
+
+/** Permission bits. Programs may write `0o660`; text is octal digits, so a bare number in a config file is refused. */
+export const fileMode: Kind<number, number | string> = {
+  schema: Schema.declare(isFileMode).pipe(
+    Schema.decodeTo(
+      Schema.Int,
+      SchemaTransformation.transform<number, number | string>({
+        decode: (input) => typeof input === "string" ? Number.parseInt(input, 8) : input,
+        encode: (mode) => mode
+      })
+    )
+  ),
+  expected: `three octal digits in quotes, such as "0660"`,
+  metavar: "OCTAL",
+  fromText: (raw) => typeof raw === "number" ? `${raw} (a number)` : raw
+}
+
+/** A file to write to, `-` for standard output, `false` (in text: `none`) for nowhere. */
+export const destination: Kind<string | false, string | false> = {
+  schema: Schema.Union([Schema.NonEmptyString, Schema.Literal(false)]),
+  expected: `a file name, "-" for standard output, or "none"`,
+  metavar: "FILE|-",
+  fromText: (raw) => raw === "none" ? false : raw
+}
+
+/** A preset's name or a format string with known atoms only. */
+export const accessLogFormat: Kind<string, string> = {
+  schema: AccessLogFormat.AccessLogFormat,
+  expected: "a preset or a format string",
+  metavar: "FORMAT",
+  fromText: asIs,
+  explain: (input) =>
+    typeof input === "string"
+      ? Result.match(AccessLogFormat.compile(input), {
+        onFailure: (error) => `a preset or a format string (${error.message})`,
+        onSuccess: () => undefined
+      })
+      : undefined
+}
+
+const tcpSpec = /^(?:\[([0-9a-fA-F:.]+(?:%[^\]\s]+)?)\]:|([^\s:/[\]]+):|:|)(\d{1,5})$/
+
+/**
+ * Reads one listen spec: `host:port`, `[v6]:port`, `:port` or `port` (on 127.0.0.1), `unix:/path`, `/path`,
+ * `./path`. **Returns** `undefined` for anything else.
+ */
+export const parseListen = (spec: string): ListenSpec | undefined => {
+  if (spec.startsWith("unix:")) return spec.length > 5 ? { _tag: "unix", path: spec.slice(5) } : undefined
+  if (spec.startsWith("/") || spec.startsWith(".")) return { _tag: "unix", path: spec }
+  const parts = tcpSpec.exec(spec)
+  if (parts === null) return undefined
+  const port = Number(parts[3])
+  return port > 65535 ? undefined : { _tag: "tcp", host: parts[1] ?? parts[2] ?? defaultHost, port }
+}
+
+const formatListen = (spec: ListenSpec): string =>
+  spec._tag === "unix"
+    ? `unix:${spec.path}`
+    : `${spec.host.includes(":") ? `[${spec.host}]` : spec.host}:${spec.port}`
+
+const isListenSpecs = (input: unknown): input is ReadonlyArray<string> =>
+  Array.isArray(input) && input.length > 0
+  && input.every((spec) => typeof spec === "string" && parseListen(spec) !== undefined)
+
+/** One or more places to listen. */
+export const listenSpecs: Kind<ReadonlyArray<ListenSpec>, ReadonlyArray<string>> = {
+  schema: Schema.declare(isListenSpecs).pipe(
+    Schema.decodeTo(
+      Schema.declare((input): input is ReadonlyArray<ListenSpec> => Array.isArray(input)),
+      SchemaTransformation.transform<ReadonlyArray<ListenSpec>, ReadonlyArray<string>>({
+        decode: (specs) => specs.map((spec) => parseListen(spec)!),
+        encode: (specs) => specs.map(formatListen)
+      })
+    )
+  ),
+  expected: `one or more of host:port, [IPv6]:port, port, unix:/path, /path or ./path`,
+  metavar: "ADDRESS",
+  fromText: (raw) => typeof raw === "string" ? raw.split(",").map((spec) => spec.trim()) : raw,
+  isList: true
+}

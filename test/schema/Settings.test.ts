@@ -1,0 +1,208 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Duration from "effect/Duration"
+import * as Result from "effect/Result"
+import * as Settings from "../../src/schema/Settings.ts"
+
+const settingsOf = (options: Settings.ServerOptions): Settings.ServerSettings =>
+  Result.getOrThrow(Settings.resolve(options))
+
+const refusalOf = (options: Record<string, unknown>): Settings.SettingsError => {
+  const resolved = Settings.resolve(options as Settings.ServerOptions)
+  if (Result.isSuccess(resolved)) throw new Error(`accepted ${JSON.stringify(options)}`)
+  return resolved.failure
+}
+
+const refused = (options: Record<string, unknown>, ...parts: ReadonlyArray<string>): void => {
+  const message = refusalOf(options).message
+  for (const part of parts) assert.include(message, part)
+}
+
+describe("Settings", () => {
+  describe("resolve", () => {
+    it("fills in every default", () => {
+      assert.deepStrictEqual(settingsOf({}), {
+        host: "127.0.0.1",
+        port: 5000,
+        unix: undefined,
+        unixMode: 0o660,
+        listen: undefined,
+        backlog: 2048,
+        maxConnections: 1000,
+        maxRequestLineBytes: 8192,
+        maxHeaderBytes: 8192,
+        maxHeaderCount: 100,
+        maxBodyBytes: 10_000_000,
+        maxChunkFramingBytes: 16384,
+        maxUnreadBodyBytes: 65536,
+        headerTimeout: Duration.seconds(10),
+        bodyTimeout: Duration.seconds(30),
+        requestTimeout: Duration.zero,
+        keepAliveTimeout: Duration.seconds(60),
+        writeTimeout: Duration.seconds(30),
+        shutdownTimeout: Duration.seconds(30),
+        disconnectGrace: Duration.seconds(5),
+        writeHighWaterMark: 65536,
+        writeLowWaterMark: 16384,
+        serverHeader: "slipway",
+        rootPath: "",
+        lifespan: "auto",
+        lifespanStartupTimeout: Duration.seconds(30)
+      })
+    })
+
+    it("names the option and the value that it refuses", () => {
+      assert.strictEqual(refusalOf({ port: 65536 }).message, "port is 65536: expected a whole number from 0 to 65535")
+      assert.deepStrictEqual(refusalOf({ lifespan: "maybe" }).reason, {
+        _tag: "InvalidValue",
+        option: "lifespan",
+        value: "maybe",
+        expected: "auto, on or off"
+      })
+    })
+
+    it("names the option in the words of its source", () => {
+      const resolved = Settings.resolve({ port: -1 }, (key) => `--${key}`)
+      assert.isTrue(Result.isFailure(resolved) && resolved.failure.message.startsWith("--port is -1"))
+    })
+
+    it("names an option that does not exist and the one that is like it", () => {
+      refused({ prot: 80 }, "Unknown option prot", "Did you mean port?")
+      refused({ "max-body-bytes": 80 }, "max-body-bytes", "Did you mean maxBodyBytes?")
+      assert.strictEqual(refusalOf({ zzzzzzzzz: 1 }).message, "Unknown option zzzzzzzzz.")
+    })
+
+    it("takes an option that is undefined for one that is not given", () => {
+      assert.strictEqual(settingsOf({ port: undefined, host: undefined, unix: "/run/app.sock" }).port, 5000)
+    })
+
+    it("refuses two ways to say where to listen, naming both options [C137]", () => {
+      const listen = ["127.0.0.1:80"]
+      refused({ listen, host: "::1" }, "listen", "host")
+      refused({ listen, port: 80 }, "listen", "port")
+      refused({ listen, unix: "/x" }, "listen", "unix")
+      refused({ unix: "/x", host: "::1" }, "unix", "host")
+      refused({ unix: "/x", port: 80 }, "unix", "port")
+      refused({ unix: "/x", port: 5000 }, "unix", "port")
+    })
+
+    it("refuses unixMode where nothing is a unix socket [C137]", () => {
+      refused({ unixMode: "0600" }, "unixMode", "unix")
+      refused({ unixMode: "0600", listen: ["127.0.0.1:80"] }, "unixMode", "unix")
+      assert.strictEqual(settingsOf({ unixMode: "0600", listen: ["./x"] }).unixMode, 0o600)
+    })
+
+    it("reads permission bits as octal text or as a number", () => {
+      assert.strictEqual(settingsOf({ unix: "/x", unixMode: "0666" }).unixMode, 0o666)
+      assert.strictEqual(settingsOf({ unix: "/x", unixMode: "600" }).unixMode, 0o600)
+      assert.strictEqual(settingsOf({ unix: "/x", unixMode: 0o640 }).unixMode, 0o640)
+      for (const unixMode of ["0888", "66", "rw", 0o1777, -1]) refused({ unix: "/x", unixMode }, "unixMode")
+    })
+
+    it("reads every form of a listen spec", () => {
+      assert.deepStrictEqual(
+        settingsOf({
+          listen: ["localhost:80", "[::1]:81", "[fe80::1%eth0]:0", ":82", "83", "unix:x", "/y", "./z"]
+        }).listen,
+        [
+          { _tag: "tcp", host: "localhost", port: 80 },
+          { _tag: "tcp", host: "::1", port: 81 },
+          { _tag: "tcp", host: "fe80::1%eth0", port: 0 },
+          { _tag: "tcp", host: "127.0.0.1", port: 82 },
+          { _tag: "tcp", host: "127.0.0.1", port: 83 },
+          { _tag: "unix", path: "x" },
+          { _tag: "unix", path: "/y" },
+          { _tag: "unix", path: "./z" }
+        ]
+      )
+      for (const spec of ["", "host", "::1:80", "[::1]", "host:", "host:65536", "host:80x", "unix:", "a b:1"]) {
+        refused({ listen: [spec] }, "listen")
+      }
+      refused({ listen: [] }, "listen")
+    })
+
+    it("keeps the low watermark at or below the high one", () => {
+      assert.strictEqual(settingsOf({ writeHighWaterMark: 1000 }).writeLowWaterMark, 1000)
+      assert.strictEqual(settingsOf({ writeHighWaterMark: 1000, writeLowWaterMark: 1000 }).writeLowWaterMark, 1000)
+      refused({ writeLowWaterMark: 65537 }, "writeLowWaterMark", "writeHighWaterMark", "65537", "65536")
+    })
+
+    it("refuses what could not be a header value or a mount point", () => {
+      for (const serverHeader of ["a\r\nb", "a\u0000", " a", "a ", "\u20ac"]) refused({ serverHeader }, "serverHeader")
+      for (const rootPath of ["api", "/", "/api/", "/a?b", "/a b"]) refused({ rootPath }, "rootPath")
+      assert.strictEqual(settingsOf({ serverHeader: "", rootPath: "/api/v1" }).rootPath, "/api/v1")
+      assert.strictEqual(settingsOf({ rootPath: "/a" }).rootPath, "/a")
+    })
+
+    it("reads durations as Effect does, and refuses negative and endless ones", () => {
+      assert.deepStrictEqual(settingsOf({ bodyTimeout: 250 }).bodyTimeout, Duration.millis(250))
+      assert.deepStrictEqual(settingsOf({ bodyTimeout: "2 minutes" }).bodyTimeout, Duration.minutes(2))
+      for (const bodyTimeout of [-1, "soon", Number.NaN, Duration.infinity, null]) {
+        refused({ bodyTimeout }, "bodyTimeout")
+      }
+    })
+
+    it("reads sizes in bytes or with a unit, and refuses negative, fractional and too small ones", () => {
+      assert.strictEqual(settingsOf({ maxBodyBytes: "64KiB" }).maxBodyBytes, 65536)
+      assert.strictEqual(settingsOf({ maxBodyBytes: 0 }).maxBodyBytes, 0)
+      for (const maxBodyBytes of [-1, 1.5, "many", Number.NaN]) refused({ maxBodyBytes }, "maxBodyBytes")
+      refused({ maxHeaderBytes: 0 }, "maxHeaderBytes")
+    })
+  })
+
+  describe("resolveCommand", () => {
+    it("fills in the defaults and leaves open what depends on the terminal", () => {
+      assert.deepStrictEqual(Result.getOrThrow(Settings.resolveCommand({})), {
+        env: undefined,
+        accessLog: "-",
+        accessLogFormat: "combined",
+        logLevel: "info",
+        logFormat: undefined,
+        config: undefined
+      })
+    })
+
+    it("says what is wrong with an access log format", () => {
+      const resolved = Settings.resolveCommand({ accessLogFormat: "%h %€" })
+      assert.isTrue(Result.isFailure(resolved) && resolved.failure.message.includes("Unknown atom"))
+    })
+  })
+
+  describe("listeners", () => {
+    it("is every place to listen", () => {
+      assert.deepStrictEqual(Settings.listeners(settingsOf({ host: "::1", port: 0 })), [
+        { _tag: "tcp", host: "::1", port: 0 }
+      ])
+      assert.deepStrictEqual(Settings.listeners(settingsOf({ unix: "x" })), [{ _tag: "unix", path: "x" }])
+      assert.strictEqual(Settings.listeners(settingsOf({ listen: ["1", "2"] })).length, 2)
+    })
+  })
+
+  describe("entries", () => {
+    for (const entry of Settings.entries) {
+      it(`${entry.key} has a name in every source, a default and a meaning`, () => {
+        assert.match(entry.key, /^[a-z][a-zA-Z]*$/)
+        assert.match(entry.flag, /^[a-z][a-z-]*$/)
+        assert.match(entry.env, /^SLIPWAY_[A-Z_]*$/)
+        assert.strictEqual(entry.flag.replaceAll("-", "_").toUpperCase(), entry.env.slice("SLIPWAY_".length))
+        assert.isAbove(entry.description.length, 20)
+        assert.isNotEmpty(Settings.defaultText(entry))
+      })
+    }
+
+    it("has no name twice", () => {
+      const names = Settings.entries.flatMap((entry) => [`--${entry.flag}`, entry.env, ...entry.weakerEnv ?? []])
+      assert.strictEqual(new Set(names).size, names.length)
+    })
+  })
+
+  describe("toMarkdown", () => {
+    it("has one row for every setting, with all its names", () => {
+      const rows = Settings.toMarkdown().split("\n").filter((line) => line.startsWith("| "))
+      for (const entry of Settings.entries) {
+        const found = rows.filter((row) => row.includes(`\`--${entry.flag} `) && row.includes(`\`${entry.env}\``))
+        assert.strictEqual(found.length, 1, entry.key)
+        assert.strictEqual(found[0]!.replaceAll("\\|", "").split("|").length, 7, entry.key)
+      }
+    })
+  })
+})
