@@ -1,0 +1,146 @@
+/**
+ * The server on an in-memory network: the same engine, exchanges, limits and clock as on sockets, without a port. With
+ * TestClock a test of a 60 second timeout takes a millisecond, and nothing in it depends on the machine.
+ *
+ * `Network` stands beside `Server` and opens connections that speak raw bytes.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import { listeners, type ServerOptions, type ServerSettings } from "../src/schema/Settings.ts"
+import { Server, ServerError } from "../src/service/Server.ts"
+import { makePipe, type PipeEnd, type PipeOptions } from "./internal/MemoryPipe.ts"
+import type { Peer } from "./internal/Peer.ts"
+import type { ServerCore } from "./internal/ServerCore.ts"
+import { type Listening, makeServer } from "./internal/serving.ts"
+
+/** The server's options; `host`, `port` and `unix` only name the address that scopes carry. */
+export interface Options extends ServerOptions {
+  /** Bytes the network holds in each direction before a writer waits. Default 65536. */
+  readonly networkBufferBytes?: number
+}
+
+/** A client's end of a connection, in raw bytes. Text is latin1: one character is one byte. */
+export interface Client {
+  /** Sends bytes as one piece. Succeeds when the network has taken them. */
+  readonly send: (bytes: string | Uint8Array) => Effect.Effect<void>
+  /** Everything received since the last `read`, once nothing more can come without time passing. */
+  readonly read: Effect.Effect<string>
+  /** Everything received until the server closes its side. */
+  readonly readAll: Effect.Effect<string>
+  /** Ends our side; the server may still answer. */
+  readonly end: Effect.Effect<void>
+  /** Closes as a broken connection does. */
+  readonly reset: Effect.Effect<void>
+  /** Stops taking bytes from the network, so that the server's writes back up. */
+  readonly pause: Effect.Effect<void>
+  readonly resume: Effect.Effect<void>
+  /** True once the server has closed its side. */
+  readonly isEnded: Effect.Effect<boolean>
+  /** Succeeds when the server has closed its side, cleanly or not. */
+  readonly ended: Effect.Effect<void>
+  /** True when the connection was reset by the server. */
+  readonly wasReset: Effect.Effect<boolean>
+}
+
+/** Opens connections to the server of the same Layer. */
+export class Network extends Context.Service<Network, {
+  /** A new connection, closed with the scope. The server must be serving. */
+  readonly connect: (options?: {
+    /** The client's address. Default `["127.0.0.1", 40000]`; `null` is a unix socket. */
+    readonly from?: readonly [host: string, port: number] | null
+  }) => Effect.Effect<Client, never, Scope.Scope>
+}>()("slipway/layers/ServerMemory/Network") {}
+
+/** Lets everything happen that can happen without time passing. */
+export const settle: Effect.Effect<void> = Effect.callback((resume) => {
+  let turns = 8
+  const turn = (): void => {
+    if (--turns === 0) resume(Effect.void)
+    else setImmediate(turn)
+  }
+  setImmediate(turn)
+})
+
+const makeClient = (stream: PipeEnd): Client => {
+  let received: Array<Buffer> = []
+  let wasReset = false
+  const take = () => {
+    const text = Buffer.concat(received).toString("latin1")
+    received = []
+    return text
+  }
+  stream.on("data", (chunk: Buffer) => received.push(chunk))
+  stream.on("error", () => wasReset = true)
+  const isEnded = () => stream.readableEnded || stream.destroyed
+  const ended = Effect.callback<void>((resume) => {
+    if (isEnded()) return resume(Effect.void)
+    const done = () => resume(Effect.void)
+    stream.once("end", done)
+    stream.once("close", done)
+  })
+  return {
+    send: (bytes) =>
+      Effect.andThen(
+        Effect.sync(() => {
+          if (!stream.destroyed && !stream.writableEnded) {
+            stream.write(typeof bytes === "string" ? Buffer.from(bytes, "latin1") : bytes)
+          }
+        }),
+        settle
+      ),
+    read: Effect.andThen(settle, Effect.sync(take)),
+    readAll: Effect.andThen(ended, Effect.sync(take)),
+    end: Effect.andThen(Effect.sync(() => void stream.end()), settle),
+    reset: Effect.andThen(Effect.sync(() => stream.resetAndDestroy()), settle),
+    pause: Effect.sync(() => void stream.pause()),
+    resume: Effect.andThen(Effect.sync(() => void stream.resume()), settle),
+    isEnded: Effect.sync(isEnded),
+    ended,
+    wasReset: Effect.sync(() => wasReset)
+  }
+}
+
+/** Makes a server and the network that leads to it. */
+export const make = Effect.fnUntraced(function*(options: Options = {}) {
+  const { networkBufferBytes, ...serverOptions } = options
+  const pipeOptions: PipeOptions = networkBufferBytes === undefined ? {} : { bufferBytes: networkBufferBytes }
+  let core: ServerCore | undefined
+  let address: Peer["server"]
+  const listen = (serving: ServerCore, settings: ServerSettings): Effect.Effect<Listening> =>
+    Effect.sync(() => {
+      const addresses = listeners(settings)
+      const first = addresses[0]!
+      core = serving
+      address = first._tag === "unix" ? [first.path, null] : [first.host, first.port]
+      return { addresses, close: Effect.sync(() => void (core = undefined)) }
+    })
+  const server = yield* makeServer(serverOptions, listen)
+  const network = Network.of({
+    connect: (connectOptions) =>
+      Effect.map(
+        Effect.acquireRelease(
+          Effect.suspend(() => {
+            if (core === undefined) return Effect.die(new Error("The server does not listen"))
+            const [client, stream] = makePipe(pipeOptions)
+            const from = connectOptions?.from
+            core.accept(stream, {
+              client: from === null ? undefined : from ?? ["127.0.0.1", 40_000],
+              server: address,
+              scheme: "http"
+            })
+            return Effect.succeed(client)
+          }),
+          (client) => Effect.sync(() => void client.destroy())
+        ),
+        makeClient
+      )
+  })
+  return { server, network }
+})
+
+/** Provides a `Server` and the `Network` that leads to it. **Fails with** `ServerError` for settings that cannot be used. */
+export const layer = (options: Options = {}): Layer.Layer<Server | Network, ServerError> =>
+  Layer.effectContext(Effect.map(make(options), ({ network, server }) =>
+    Context.add(Context.make(Server, server), Network, network)))

@@ -1,0 +1,510 @@
+/**
+ * One HTTP/1 connection: drives the engine with what a duplex stream delivers, makes an exchange for each request, and
+ * writes what the exchange sends. Owns the stream from accept to close. Rules of the contract are the exchange's, rules
+ * of the protocol the engine's; this file knows when to read, when to write and when to close.
+ *
+ * What one read asks for is answered in one write: while a batch of requests is being worked through, text gathers in
+ * `pending`.
+ */
+import type { Duplex } from "node:stream"
+import { Http1 } from "../../src/protocol/Http1.ts"
+import type { Malformed } from "../../src/protocol/Malformed.ts"
+import type { RequestHead } from "../../src/protocol/RequestHead.ts"
+import { type HeaderList, type HeaderProblem, ResponseFields } from "../../src/protocol/ResponseFields.ts"
+import type { DisconnectReason } from "../../src/schema/DisconnectReason.ts"
+import type { HttpRequest } from "../../src/schema/Event.ts"
+import { HttpExchange } from "./HttpExchange.ts"
+import type { Peer } from "./Peer.ts"
+import type { ServerCore } from "./ServerCore.ts"
+import type { Piece, Wire } from "./Wire.ts"
+
+/**
+ * What the connection is doing. `closing`: our side is finished, and what the peer still sends is thrown away for a
+ * while, because a reset would destroy the answer on its way (RFC 9112 section 9.6).
+ */
+type Phase = "reading" | "exchange" | "discarding" | "closing" | "closed"
+
+/** Text gathered for one write before it goes out anyway. */
+const gatherBytes = 16_384
+/** Pieces up to this size join the text of the head; measured faster than a second write, see docs/decisions.md. */
+const joinBytes = 4_096
+/** How long a closed connection is listened to, and how much it may still say. */
+const closingMillis = 2_000
+const closingBytes = 1_048_576
+
+const noBytes = new Uint8Array(0)
+const emptyRequest: HttpRequest = Object.freeze({ type: "http.request", body: noBytes, more: false })
+
+export class Http1Connection implements Wire {
+  readonly core: ServerCore
+  readonly peer: Peer
+  phase: Phase = "reading"
+  exchange: HttpExchange | undefined = undefined
+  suppressesBody = false
+
+  private readonly stream: Duplex
+  private readonly engine: Http1
+  private readonly fields = new ResponseFields()
+  private readonly trailerFields = new ResponseFields()
+  private status = 0
+  private hasTrailers = false
+  private pending = ""
+  private batching = false
+  private readingPaused = false
+  private continueDue = false
+  private isHead = false
+  private requests = 0
+  private discarded = 0
+  /** What the sweep compares: when the present wait was first seen, and what had moved by then. */
+  private waitingSince = -1
+  private waitingFor: "head" | "idle" | "body" | "closing" | "discarding" | "none" = "none"
+  private writeStalledSince = -1
+  private writtenBytes = 0
+  private readBytes = 0
+  private sweptReadBytes = 0
+
+  constructor(core: ServerCore, stream: Duplex, peer: Peer) {
+    this.core = core
+    this.stream = stream
+    this.peer = peer
+    this.engine = new Http1(core.limits)
+    stream.on("data", (chunk: Buffer) => this.received(chunk))
+    stream.on("end", () => this.peerEnded())
+    stream.on("error", (error: NodeJS.ErrnoException) => this.failed(error))
+    stream.on("close", () => this.closed())
+    stream.on("drain", () => this.drained())
+  }
+
+  // ---- reading
+
+  private received(chunk: Buffer): void {
+    this.readBytes += chunk.length
+    this.core.metrics.bytesIn += chunk.length
+    if (this.phase === "closing") return this.discardWhileClosing(chunk.length)
+    if (this.phase === "closed") return
+    this.engine.receive(chunk)
+    if (this.phase === "exchange") {
+      this.batching = true
+      this.exchange!.wake()
+      this.batching = false
+      this.flush()
+      this.pauseWhenFull()
+    } else {
+      this.pump()
+    }
+  }
+
+  /** Works through what has been received, as far as it goes without waiting. */
+  private pump(): void {
+    if (this.batching) return
+    this.batching = true
+    while (this.phase === "reading" || this.phase === "discarding") {
+      const event = this.engine.next()
+      if (event._tag === "RequestHead") {
+        this.begin(event)
+      } else if (event._tag === "Malformed") {
+        this.refuse(event)
+      } else if (event._tag === "Data") {
+        this.discardBody(event.bytes.length)
+        if (event.last) this.nextCycle()
+      } else if (event._tag === "EndOfMessage") {
+        this.nextCycle()
+      } else {
+        if (event._tag === "PeerClosed") this.end()
+        break
+      }
+    }
+    this.batching = false
+    this.flush()
+    this.pauseWhenFull()
+  }
+
+  /** A peer that is not being listened to must not fill our memory: the socket's own buffers hold it back. */
+  private pauseWhenFull(): void {
+    if (!this.readingPaused && this.phase === "exchange" && this.engine.bufferedBytes >= this.core.settings.writeHighWaterMark) {
+      this.readingPaused = true
+      this.stream.pause()
+    }
+  }
+
+  private resumeReading(): void {
+    if (this.readingPaused) {
+      this.readingPaused = false
+      this.stream.resume()
+    }
+  }
+
+  // ---- a request
+
+  private begin(head: RequestHead): void {
+    this.phase = "exchange"
+    this.continueDue = head.expectsContinue
+    this.isHead = head.method === "HEAD"
+    this.requests++
+    const exchange = new HttpExchange(this.core, this, this.core.scope(head, this.peer), this.core.startTime())
+    this.exchange = exchange
+    this.core.exchanges++
+    this.core.totalExchanges++
+    exchange.run()
+  }
+
+  /** The next part of the body. Parts that have arrived together go out together. */
+  pullBody(): HttpRequest | undefined {
+    const engine = this.engine
+    if (engine.requestState === "done") return emptyRequest
+    let body: Uint8Array | undefined
+    let parts: Array<Uint8Array> | undefined
+    let size = 0
+    while (size < gatherBytes * 4) {
+      const event = engine.next()
+      if (event._tag === "Data") {
+        size += event.bytes.length
+        if (body === undefined) body = event.bytes
+        else (parts ??= [body]).push(event.bytes)
+        if (event.last) return this.bodyEvent(body, parts, size, false)
+      } else if (event._tag === "EndOfMessage") {
+        const request = this.bodyEvent(body ?? noBytes, parts, size, false)
+        return event.trailers.length === 0 ? request : { ...request, trailers: event.trailers }
+      } else if (event._tag === "Malformed") {
+        this.refuseDuringExchange(event)
+        return undefined
+      } else {
+        break
+      }
+    }
+    if (body !== undefined) return this.bodyEvent(body, parts, size, true)
+    if (this.continueDue) {
+      // RFC 9110 section 10.1.1: only when the application wants the body, and not once an answer has begun.
+      this.continueDue = false
+      const text = engine.responseState === "due" ? engine.informational(100, "") : ""
+      if (typeof text === "string" && text !== "") {
+        this.write(text)
+        this.flush()
+      }
+    }
+    this.resumeReading()
+    return undefined
+  }
+
+  private bodyEvent(body: Uint8Array, parts: Array<Uint8Array> | undefined, size: number, more: boolean): HttpRequest {
+    this.continueDue = false
+    if (more) this.resumeReading()
+    return { type: "http.request", body: parts === undefined ? body : Buffer.concat(parts, size), more }
+  }
+
+  /** The application is over. The connection goes on, or ends, or first gets rid of the rest of the request. */
+  exchangeDone(): void {
+    const { core, engine } = this
+    core.exchanges--
+    core.exchangeEnded()
+    this.exchange = undefined
+    if (this.phase !== "exchange") return
+    if (engine.responseState !== "done" || !engine.keepAlive || core.stopping || this.continueDue) return this.end()
+    if (engine.requestState === "body") {
+      this.phase = "discarding"
+      this.discarded = 0
+      this.resumeReading()
+      return this.pump()
+    }
+    this.nextCycle()
+    if (!this.batching) this.pump()
+  }
+
+  private nextCycle(): void {
+    if (!this.engine.mayStartNextCycle) return this.end()
+    this.engine.startNextCycle()
+    this.phase = "reading"
+    this.waitingFor = "none"
+    this.resumeReading()
+  }
+
+  private discardBody(bytes: number): void {
+    this.discarded += bytes
+    if (this.discarded > this.core.settings.maxUnreadBodyBytes) this.end()
+  }
+
+  // ---- a request that cannot be accepted
+
+  private refuse(problem: Malformed): void {
+    this.core.refused(problem.reason, problem.status, problem.message, this.peer)
+    this.answerAndEnd(problem.status)
+  }
+
+  /** The body turned out to be malformed while the application was reading it. */
+  private refuseDuringExchange(problem: Malformed): void {
+    const exchange = this.exchange!
+    this.core.metrics.refuse(problem.reason)
+    exchange.refused(problem.status, problem.reason === "BodyTooLarge" ? "body_too_large" : "protocol_error")
+  }
+
+  /** A complete answer of the server's own, after which the connection closes. */
+  private answerAndEnd(status: number, extra: HeaderList = []): void {
+    const body = this.core.problemBody(status)
+    this.isHead = false
+    this.engine.keepAlive = false
+    this.readHead(status, [["content-type", "text/plain; charset=utf-8"], ...extra], false)
+    this.startResponse(body.length)
+    this.writePiece(body)
+    this.endResponse()
+    this.end()
+  }
+
+  /** Refuses the connection before anything was read: too many are open. */
+  refuseConnection(): void {
+    this.core.refused("TooManyConnections", 503, "more connections than the limit", this.peer)
+    const body = this.core.problemBody(503)
+    this.pending = `HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n${this.core.extraLines(false, false)}` +
+      `retry-after: 5\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`
+    this.end()
+  }
+
+  // ---- writing
+
+  get bufferedAmount(): number {
+    return this.pending.length + this.stream.writableLength
+  }
+
+  get declaredLength(): number {
+    return this.fields.contentLength
+  }
+
+  readHead(status: number, headers: HeaderList, hasTrailers: boolean): HeaderProblem | undefined {
+    const problem = this.fields.read(headers)
+    if (problem !== undefined) return problem
+    this.status = status
+    this.hasTrailers = hasTrailers
+    this.suppressesBody = this.isHead || status === 204 || status === 205 || status === 304
+    return undefined
+  }
+
+  readTrailers(headers: HeaderList): HeaderProblem | undefined {
+    return this.trailerFields.read(headers)
+  }
+
+  informational(status: number, headers: HeaderList): HeaderProblem | undefined {
+    const problem = this.trailerFields.read(headers)
+    if (problem !== undefined) return problem
+    const text = this.engine.informational(status, this.trailerFields.lines)
+    this.trailerFields.lines = ""
+    if (typeof text === "string") this.write(text)
+    return undefined
+  }
+
+  startResponse(bodyLength: number): void {
+    const { core, engine, fields } = this
+    // A client that waits for 100 and gets an answer may send the body or not: only a new connection is safe.
+    if (core.stopping || this.continueDue) engine.keepAlive = false
+    const text = engine.startResponse(
+      this.status,
+      fields,
+      bodyLength,
+      core.extraLines(fields.hasDate, fields.hasServer),
+      this.hasTrailers
+    )
+    if (typeof text === "string") this.write(text)
+  }
+
+  writePiece(piece: Piece): void {
+    const prefix = this.engine.dataPrefix(piece.length)
+    if (prefix !== "") this.write(prefix)
+    if (typeof piece === "string") this.write(piece)
+    else if (piece.length <= joinBytes) this.write(asText(piece))
+    else this.writeBytes(piece)
+    if (prefix !== "") this.write("\r\n")
+    if (!this.batching) this.flush()
+  }
+
+  endResponse(): void {
+    const text = this.engine.endResponse(this.trailerFields.lines)
+    this.trailerFields.lines = ""
+    if (typeof text === "string" && text !== "") this.write(text)
+    if (!this.batching) this.flush()
+  }
+
+  /** Adds text to what goes out next. */
+  private write(text: string): void {
+    this.pending += text
+    if (this.pending.length >= gatherBytes) this.flush()
+  }
+
+  private writeBytes(bytes: Uint8Array): void {
+    if (this.pending === "") {
+      this.core.metrics.bytesOut += bytes.length
+      if (!this.stream.destroyed) this.stream.write(bytes)
+      return
+    }
+    this.stream.cork()
+    this.flush()
+    this.core.metrics.bytesOut += bytes.length
+    if (!this.stream.destroyed) this.stream.write(bytes)
+    this.stream.uncork()
+  }
+
+  flush(): void {
+    const text = this.pending
+    if (text === "") return
+    this.pending = ""
+    this.core.metrics.bytesOut += text.length
+    if (!this.stream.destroyed) this.stream.write(text, "latin1")
+  }
+
+  private drained(): void {
+    this.writeStalledSince = -1
+    this.exchange?.drained()
+  }
+
+  // ---- closing
+
+  /** Says everything there is to say, then closes: our side now, the whole connection once the peer has closed. */
+  end(): void {
+    if (this.phase === "closing" || this.phase === "closed") return
+    this.phase = "closing"
+    this.waitingFor = "none"
+    this.discarded = 0
+    this.flush()
+    this.resumeReading()
+    if (this.stream.destroyed) return this.closed()
+    if (!this.stream.writableEnded) this.stream.end()
+    if (this.stream.readableEnded) return
+  }
+
+  private discardWhileClosing(bytes: number): void {
+    this.discarded += bytes
+    if (this.discarded > closingBytes) this.stream.destroy()
+  }
+
+  /** The exchange ended before its answer was complete. An answer of our own is said; anything else is cut. */
+  abort(reason: DisconnectReason): void {
+    if (this.phase === "closed") return
+    if (this.engine.responseState === "done") return this.end()
+    this.phase = "closing"
+    this.flush()
+    if (this.engine.framing === "close" && reason !== "client_closed") this.reset()
+    else this.stream.destroy()
+  }
+
+  /** Without a length or chunks only a reset tells the client that the body is not complete. */
+  private reset(): void {
+    const stream = this.stream as Duplex & { readonly resetAndDestroy?: () => void }
+    if (stream.resetAndDestroy !== undefined) stream.resetAndDestroy()
+    else stream.destroy()
+  }
+
+  private peerEnded(): void {
+    this.engine.receiveEnd()
+    if (this.phase === "exchange") this.exchange!.disconnect("client_closed")
+    else if (this.phase === "reading" || this.phase === "discarding") this.end()
+  }
+
+  private failed(error: NodeJS.ErrnoException): void {
+    const reason = error.code === "ECONNRESET" || error.code === "EPIPE"
+      ? "client_closed"
+      : error.syscall === "write" ? "write_error" : "read_error"
+    this.exchange?.disconnect(reason)
+  }
+
+  private closed(): void {
+    if (this.phase === "closed") return
+    this.exchange?.disconnect("client_closed")
+    this.phase = "closed"
+    this.core.connectionClosed(this)
+  }
+
+  /** Closes at once, whatever is going on. */
+  destroy(): void {
+    this.stream.destroy()
+  }
+
+  /** The server is stopping: an idle connection closes now, a busy one after its answer. */
+  stop(): void {
+    if (this.phase === "reading" && !this.engine.headStarted) this.end()
+  }
+
+  // ---- time
+
+  /** Compares this connection's waits with their limits. `now` is monotonic; a wait is timed from the sweep that first saw it. */
+  sweep(now: number): void {
+    const { settings } = this.core
+    switch (this.phase) {
+      case "reading":
+        if (this.core.stopping && !this.engine.headStarted) return this.end()
+        if (this.engine.headStarted || this.requests === 0) this.expire("head", settings.headerTimeoutMillis, now)
+        else this.expire("idle", settings.keepAliveTimeoutMillis, now)
+        break
+      case "discarding":
+        this.expire("discarding", settings.bodyTimeoutMillis, now)
+        break
+      case "closing":
+        this.expire("closing", closingMillis, now)
+        break
+      case "exchange":
+        this.sweepExchange(now)
+        break
+    }
+  }
+
+  private sweepExchange(now: number): void {
+    const { settings } = this.core
+    const exchange = this.exchange!
+    if (settings.requestTimeoutMillis > 0 && now - exchange.startedAt >= settings.requestTimeoutMillis) {
+      return exchange.refused(408, "client_timeout")
+    }
+    if (exchange.waitsForBody) {
+      if (this.readBytes !== this.sweptReadBytes) this.waitingFor = "none"
+      this.sweptReadBytes = this.readBytes
+      this.expire("body", settings.bodyTimeoutMillis, now)
+    } else {
+      this.waitingFor = "none"
+    }
+    this.sweepWrites(now)
+  }
+
+  /** A client that takes nothing of what waits for it holds memory: cut it off. */
+  private sweepWrites(now: number): void {
+    const timeout = this.core.settings.writeTimeoutMillis
+    const taken = takenBytes(this.stream)
+    if (this.stream.writableLength === 0 || taken !== this.writtenBytes) {
+      this.writtenBytes = taken
+      this.writeStalledSince = -1
+    } else if (this.writeStalledSince === -1) {
+      this.writeStalledSince = now
+    } else if (timeout > 0 && now - this.writeStalledSince >= timeout) {
+      this.exchange?.disconnect("write_timeout")
+      this.destroy()
+    }
+  }
+
+  private expire(wait: "head" | "idle" | "body" | "closing" | "discarding", timeout: number, now: number): void {
+    if (this.waitingFor !== wait) {
+      this.waitingFor = wait
+      this.waitingSince = now
+    } else if (timeout > 0 && now - this.waitingSince >= timeout) {
+      this.timedOut(wait)
+    }
+  }
+
+  private timedOut(wait: "head" | "idle" | "body" | "closing" | "discarding"): void {
+    switch (wait) {
+      case "closing":
+        return this.destroy()
+      case "body":
+        return this.exchange!.refused(408, "client_timeout")
+      case "head":
+        if (!this.engine.headStarted) return this.end()
+        this.core.refused("HeadTimeout", 408, "the request head did not arrive in time", this.peer)
+        this.engine.abandonHead()
+        return this.answerAndEnd(408)
+      default:
+        return this.end()
+    }
+  }
+}
+
+const asText = (bytes: Uint8Array): string =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1")
+
+/** Bytes the operating system has taken, where the stream can say. */
+const takenBytes = (stream: Duplex): number => {
+  const socket = stream as Duplex & { readonly bytesWritten?: number }
+  return (socket.bytesWritten ?? 0) - stream.writableLength
+}

@@ -1,0 +1,80 @@
+/**
+ * Two duplex streams joined end to end, as a network in memory: what is written to one is read from the other, in order,
+ * with backpressure, half-close and resets. Bytes arrive in the pieces in which they were written.
+ *
+ * Delivery is by microtask, so a test that awaits has seen everything that could happen without time passing.
+ */
+import { Duplex } from "node:stream"
+
+export interface PipeOptions {
+  /** Bytes one end holds for the other before writes wait. Stands for the socket buffers. Default 65536. */
+  readonly bufferBytes?: number
+}
+
+class End extends Duplex {
+  peer!: End
+  bytesWritten = 0
+  private readonly bufferBytes: number
+  private waitingWrite: (() => void) | undefined = undefined
+  private reset = false
+
+  constructor(bufferBytes: number) {
+    super({ allowHalfOpen: true, readableHighWaterMark: bufferBytes, writableHighWaterMark: bufferBytes })
+    this.bufferBytes = bufferBytes
+  }
+
+  override _read(): void {
+    const resume = this.peer.waitingWrite
+    this.peer.waitingWrite = undefined
+    resume?.()
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    queueMicrotask(() => {
+      if (this.peer.destroyed) return done(this.peer.reset ? resetError() : null)
+      this.bytesWritten += chunk.length
+      // A copy: the network never hands the reader the writer's memory.
+      if (this.peer.push(Buffer.from(chunk)) || this.peer.readableLength < this.bufferBytes) done()
+      else this.waitingWrite = done
+    })
+  }
+
+  override _final(done: (error?: Error | null) => void): void {
+    queueMicrotask(() => {
+      if (!this.peer.destroyed) this.peer.push(null)
+      done()
+    })
+  }
+
+  /** Closes as a socket does on a reset: the other end sees an error. */
+  resetAndDestroy(): void {
+    this.reset = true
+    this.destroy()
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    const resume = this.peer.waitingWrite
+    this.peer.waitingWrite = undefined
+    queueMicrotask(() => {
+      resume?.()
+      if (this.peer.destroyed) return
+      if (this.reset) this.peer.destroy(resetError())
+      else if (!this.peer.readableEnded) this.peer.push(null)
+    })
+    done(error)
+  }
+}
+
+const resetError = (): Error => Object.assign(new Error("read ECONNRESET"), { code: "ECONNRESET", syscall: "read" })
+
+/** Makes a connection: its two ends. */
+export const makePipe = (options: PipeOptions = {}): readonly [client: End, server: End] => {
+  const bufferBytes = options.bufferBytes ?? 65_536
+  const client = new End(bufferBytes)
+  const server = new End(bufferBytes)
+  client.peer = server
+  server.peer = client
+  return [client, server]
+}
+
+export type PipeEnd = End

@@ -1,0 +1,304 @@
+/**
+ * What all connections of one server share: settings, time, counters, the application and how it is run, and the
+ * order in which everything stops. Knows no sockets: layers hand it duplex streams.
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
+import type { Duplex } from "node:stream"
+import type { App } from "../../src/app/App.ts"
+import type { Limits } from "../../src/protocol/Limits.ts"
+import { reasonPhrase } from "../../src/protocol/ReasonPhrases.ts"
+import type { RequestHead } from "../../src/protocol/RequestHead.ts"
+import { contract, type Extensions, type HttpScope, type State } from "../../src/schema/Scope.ts"
+import { AccessLog } from "../../src/service/AccessLog.ts"
+import type { Stats } from "../../src/service/Server.ts"
+import { Http1Connection } from "./Http1Connection.ts"
+import type { HttpExchange } from "./HttpExchange.ts"
+import { clientText, type Peer } from "./Peer.ts"
+import { metricsFor, type ServerMetrics } from "./ServerMetrics.ts"
+import { ServerTime } from "./ServerTime.ts"
+import { inSpan, isTracing } from "./Tracing.ts"
+import type { WireSettings } from "./WireSettings.ts"
+
+export class ServerCore {
+  readonly settings: WireSettings
+  readonly limits: Limits
+  readonly metrics: ServerMetrics
+  readonly time: ServerTime
+  /** The fiber that interrupts exchanges, for their causes. */
+  readonly fiberId: number
+  readonly connections = new Set<Http1Connection>()
+  exchanges = 0
+  totalConnections = 0
+  totalExchanges = 0
+  totalRefused = 0
+  stopping = false
+  /** Left by the lifespan startup; `undefined` when the application has none. */
+  state: State | undefined = undefined
+
+  private readonly runFork: (effect: Effect.Effect<void, unknown>) => Fiber.Fiber<void, unknown>
+  private readonly tracing: boolean
+  private readonly app: App<unknown, never>
+  private readonly accessLog: Context.Service.Shape<typeof AccessLog> | undefined
+  private readonly stopSignal = Deferred.makeUnsafe<void>()
+  private readonly extensions: Extensions
+  private allGone: Deferred.Deferred<void> | undefined = undefined
+  private lines = ["", "", "", ""]
+  private requestCount = 0
+  private readonly idPrefix: string
+
+  constructor(options: {
+    readonly settings: WireSettings
+    readonly app: App<unknown, never>
+    readonly context: Context.Context<never>
+    readonly fiberId: number
+    readonly idPrefix: string
+  }) {
+    const { context, settings } = options
+    this.settings = settings
+    this.app = options.app
+    this.fiberId = options.fiberId
+    this.idPrefix = options.idPrefix
+    this.limits = {
+      requestLineBytes: settings.maxRequestLineBytes,
+      headerBytes: settings.maxHeaderBytes,
+      headerCount: settings.maxHeaderCount,
+      bodyBytes: settings.maxBodyBytes === 0 ? Infinity : settings.maxBodyBytes,
+      chunkExtensionBytes: settings.maxChunkFramingBytes
+    }
+    this.metrics = metricsFor(context)
+    this.time = new ServerTime(context)
+    this.accessLog = Context.getOrUndefined(context, AccessLog)
+    this.tracing = isTracing(context)
+    this.runFork = Effect.runForkWith(context)
+    this.extensions = Object.freeze({
+      ...(settings.fullFlush ? { fullflush: {} } : {}),
+      ...(settings.earlyHints ? { "http.response.early_hint": {} } : {})
+    })
+    this.makeLines()
+  }
+
+  // ---- connections
+
+  /** Takes over an accepted connection. */
+  accept(stream: Duplex, peer: Peer): void {
+    this.totalConnections++
+    this.metrics.totalConnections++
+    const connection = new Http1Connection(this, stream, peer)
+    this.connections.add(connection)
+    this.metrics.openConnections++
+    if (this.settings.maxConnections > 0 && this.connections.size > this.settings.maxConnections) {
+      connection.refuseConnection()
+    } else if (this.stopping) {
+      connection.stop()
+    }
+  }
+
+  connectionClosed(connection: Http1Connection): void {
+    if (!this.connections.delete(connection)) return
+    this.metrics.openConnections--
+    this.checkGone()
+  }
+
+  exchangeEnded(): void {
+    this.metrics.activeRequests--
+    this.checkGone()
+  }
+
+  private checkGone(): void {
+    if (this.allGone !== undefined && this.connections.size === 0 && this.exchanges === 0) {
+      Deferred.doneUnsafe(this.allGone, Effect.void)
+    }
+  }
+
+  // ---- exchanges
+
+  /** The scope of a request: a plain object, made once. */
+  scope(head: RequestHead, peer: Peer): HttpScope {
+    const scope: { -readonly [K in keyof HttpScope]: HttpScope[K] } = {
+      type: "http",
+      slipway: contract,
+      httpVersion: head.httpVersion,
+      method: head.method,
+      scheme: peer.scheme,
+      path: head.path,
+      rawPath: head.rawPath,
+      queryString: head.queryString,
+      rootPath: this.settings.rootPath,
+      headers: head.headers,
+      extensions: this.extensions
+    }
+    if (peer.client !== undefined) scope.client = peer.client
+    if (peer.server !== undefined) scope.server = peer.server
+    if (this.state !== undefined) scope.state = { ...this.state }
+    return scope
+  }
+
+  /** When an exchange starts, for its duration. */
+  startTime(): number {
+    this.metrics.activeRequests++
+    return this.time.now()
+  }
+
+  /** Runs the application for one exchange. It may have ended when this returns. */
+  fork(exchange: HttpExchange): Fiber.Fiber<void, unknown> {
+    let effect: Effect.Effect<void, unknown>
+    try {
+      effect = this.app(exchange)
+    } catch (defect) {
+      effect = Effect.die(defect)
+    }
+    return this.runFork(this.tracing ? inSpan(exchange, effect) : effect)
+  }
+
+  /** Counts and logs an exchange whose answer is complete or will never be. Once for each. */
+  record(exchange: HttpExchange): void {
+    exchange.durationMillis = this.time.now() - exchange.startedAt
+    this.metrics.request(exchange.scope.method, exchange.status, exchange.durationMillis)
+    this.accessLog?.write(exchange)
+  }
+
+  /** Counts and logs a request that never became an exchange. */
+  refused(kind: string, status: number, message: string, peer: Peer): void {
+    this.totalRefused++
+    this.metrics.refuse(kind)
+    this.accessLog?.write({
+      scope: undefined,
+      client: clientText(peer),
+      status,
+      bodyBytes: this.problemBody(status).length,
+      startedAtMillis: this.time.toWall(this.time.now()),
+      durationMillis: 0,
+      requestId: this.nextRequestId(),
+      traceId: undefined,
+      problem: kind
+    })
+    this.log(Effect.logDebug(`Refused a request from ${clientText(peer)} with ${status}: ${message}`))
+  }
+
+  nextRequestId(): string {
+    return this.idPrefix + (++this.requestCount).toString(36)
+  }
+
+  // ---- answers of the server's own
+
+  /** The body of an answer that no application gave. */
+  problemBody(status: number): string {
+    return reasonPhrase(status)
+  }
+
+  /** The lines the server adds to an answer, unless the application has sent its own. */
+  extraLines(hasDate: boolean, hasServer: boolean): string {
+    return this.lines[(hasDate ? 0 : 1) + (hasServer ? 0 : 2)]!
+  }
+
+  private makeLines(): void {
+    const date = `date: ${this.time.httpDate}\r\n`
+    const server = this.settings.serverHeader === "" ? "" : `server: ${this.settings.serverHeader}\r\n`
+    this.lines = ["", date, server, date + server]
+  }
+
+  // ---- reports
+
+  log(effect: Effect.Effect<void>): void {
+    this.runFork(effect)
+  }
+
+  /** The application ended, or failed, before its answer was complete. */
+  reportUnfinished(exchange: HttpExchange, exit: Exit.Exit<void, unknown>, isCut: boolean): void {
+    const what = `${exchange.scope.method} ${JSON.stringify(exchange.scope.path)} (${exchange.requestId})`
+    const consequence = isCut ? "the answer is cut short" : "answered with 500"
+    this.log(
+      Exit.isFailure(exit)
+        ? Effect.logError(`The application failed on ${what}; ${consequence}`, exit.cause)
+        : Effect.logError(`The application returned without completing its answer to ${what}; ${consequence}`)
+    )
+  }
+
+  /** The application failed after its answer was complete. */
+  reportLateFailure(exchange: HttpExchange, cause: Cause.Cause<unknown>): void {
+    this.log(Effect.logError(`The application failed after it had answered (${exchange.requestId})`, cause))
+  }
+
+  reportCallbackFailure(exchange: HttpExchange, error: unknown): void {
+    this.log(Effect.logError(`A callback of exchange ${exchange.requestId} failed`, Cause.die(error)))
+  }
+
+  // ---- time
+
+  /** How often waits are looked at: often enough for the shortest of them, once a second otherwise. */
+  get sweepMillis(): number {
+    const { bodyTimeoutMillis, headerTimeoutMillis, keepAliveTimeoutMillis, requestTimeoutMillis, writeTimeoutMillis } = this.settings
+    const waits = [bodyTimeoutMillis, headerTimeoutMillis, keepAliveTimeoutMillis, requestTimeoutMillis, writeTimeoutMillis]
+    return Math.max(10, Math.min(1000, ...waits.filter((wait) => wait > 0).map((wait) => wait / 4)))
+  }
+
+  sweep(): void {
+    if (this.time.tick()) this.makeLines()
+    const now = this.time.now()
+    for (const connection of this.connections) connection.sweep(now)
+  }
+
+  /** Looks at all waits for ever. One fiber for the whole server, whatever the number of connections. */
+  get sweeping(): Effect.Effect<never> {
+    return Effect.forever(Effect.andThen(Effect.sleep(this.sweepMillis), Effect.sync(() => this.sweep())))
+  }
+
+  // ---- the end
+
+  /** Succeeds when the server has been told to stop. */
+  get shuttingDown(): Effect.Effect<void> {
+    return Deferred.await(this.stopSignal)
+  }
+
+  get stats(): Stats {
+    return {
+      connections: this.connections.size,
+      exchanges: this.exchanges,
+      totalConnections: this.totalConnections,
+      totalExchanges: this.totalExchanges,
+      totalRefused: this.totalRefused,
+      isShuttingDown: this.stopping
+    }
+  }
+
+  /**
+   * Stops: idle connections close, exchanges in flight get `shutdownTimeout`, what remains is interrupted and gets
+   * `disconnectGrace` for its finalizers, then connections are destroyed. The caller has stopped accepting.
+   */
+  get stop(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (this.stopping) return Effect.void
+      this.stopping = true
+      const gone = this.allGone = Deferred.makeUnsafe<void>()
+      Deferred.doneUnsafe(this.stopSignal, Effect.void)
+      for (const connection of this.connections) connection.stop()
+      this.checkGone()
+      const waited = this.exchanges
+      return Deferred.await(gone).pipe(
+        Effect.timeoutOption(this.settings.shutdownTimeoutMillis),
+        Effect.flatMap((finished) => finished._tag === "Some" ? Effect.void : this.cut(gone, waited)),
+        Effect.andThen(this.accessLog?.flush ?? Effect.void)
+      )
+    })
+  }
+
+  private cut(gone: Deferred.Deferred<void>, waited: number): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const cut = this.exchanges
+      for (const connection of this.connections) connection.exchange?.disconnect("server_shutdown")
+      return Deferred.await(gone).pipe(
+        Effect.timeoutOption(this.settings.disconnectGraceMillis),
+        Effect.andThen(Effect.sync(() => {
+          for (const connection of this.connections) connection.destroy()
+        })),
+        Effect.andThen(Effect.logWarning(`Stopped: waited for ${waited} exchanges, cut ${cut} of them`))
+      )
+    })
+  }
+}
+

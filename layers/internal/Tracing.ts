@@ -1,0 +1,52 @@
+/**
+ * Trace context (W3C traceparent, b3) and one span for each exchange when a tracer is installed. Without one nothing is
+ * wrapped and nothing is parsed, so it costs nothing.
+ *
+ * Attribute names are OpenTelemetry's HTTP semantic conventions.
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Headers from "effect/http/Headers"
+import * as HttpTraceContext from "effect/http/HttpTraceContext"
+import * as Option from "effect/Option"
+import * as Tracer from "effect/Tracer"
+import type { HttpExchange } from "./HttpExchange.ts"
+
+type HeaderList = ReadonlyArray<readonly [name: string, value: string]>
+
+/** True when spans would go somewhere: the default tracer keeps them nowhere. */
+export const isTracing = (context: Context.Context<never>): boolean =>
+  Context.get(context, Tracer.Tracer) !== Context.get(Context.empty(), Tracer.Tracer)
+
+const remoteParent = (headers: HeaderList): Tracer.ExternalSpan | undefined =>
+  Option.getOrUndefined(HttpTraceContext.fromHeaders(Headers.fromInput(headers)))
+
+/** Runs an exchange in a span that continues the client's trace. */
+export const inSpan = (exchange: HttpExchange, effect: Effect.Effect<void, unknown>): Effect.Effect<void, unknown> => {
+  const { scope } = exchange
+  const parent = remoteParent(scope.headers)
+  return Effect.useSpan(`http.server ${scope.method}`, {
+    kind: "server",
+    ...(parent === undefined ? {} : { parent }),
+    attributes: {
+      "http.request.method": scope.method,
+      "url.path": scope.path,
+      "url.scheme": scope.scheme,
+      "network.protocol.version": scope.httpVersion,
+      ...(scope.client === undefined ? {} : { "client.address": scope.client[0] }),
+      "slipway.request_id": exchange.requestId
+    }
+  }, (span) => {
+    exchange.span = span
+    return Effect.ensuring(
+      Effect.withParentSpan(effect, span),
+      Effect.sync(() => {
+        if (exchange.status !== 0) span.attribute("http.response.status_code", exchange.status)
+      })
+    )
+  })
+}
+
+/** The trace that an exchange belongs to: its span's, or the one the client named. */
+export const traceId = (exchange: HttpExchange): string | undefined =>
+  exchange.span?.traceId ?? remoteParent(exchange.scope.headers)?.traceId

@@ -1,0 +1,19 @@
+/** The settings that connections look at, with durations as milliseconds. Derived from ServerSettings once. */
+import * as Duration from "effect/Duration"
+import type { ServerSettings } from "../../src/schema/Settings.ts"
+
+export const fromSettings = (settings: ServerSettings) => ({
+  fullFlush: true,
+  earlyHints: true,
+  ...settings,
+  headerTimeoutMillis: Duration.toMillis(settings.headerTimeout),
+  bodyTimeoutMillis: Duration.toMillis(settings.bodyTimeout),
+  requestTimeoutMillis: Duration.toMillis(settings.requestTimeout),
+  keepAliveTimeoutMillis: Duration.toMillis(settings.keepAliveTimeout),
+  writeTimeoutMillis: Duration.toMillis(settings.writeTimeout),
+  shutdownTimeoutMillis: Duration.toMillis(settings.shutdownTimeout),
+  disconnectGraceMillis: Duration.toMillis(settings.disconnectGrace),
+  lifespanStartupTimeoutMillis: Duration.toMillis(settings.lifespanStartupTimeout)
+})
+
+export type WireSettings = ReturnType<typeof fromSettings>

@@ -1,0 +1,220 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as FileSystem from "effect/FileSystem"
+import * as PlatformError from "effect/PlatformError"
+import * as Result from "effect/Result"
+import * as SettingsSources from "../../../layers/internal/SettingsSources.ts"
+import * as Settings from "../../../src/schema/Settings.ts"
+
+const filesystem = (files: Record<string, string>) =>
+  FileSystem.layerNoop({
+    readFileString: (path) =>
+      files[path] !== undefined
+        ? Effect.succeed(files[path])
+        : Effect.fail(
+          PlatformError.systemError({ _tag: "NotFound", module: "FileSystem", method: "readFileString" })
+        )
+  })
+
+const collect = (
+  sources: Partial<SettingsSources.Sources>,
+  files: Record<string, string> = {}
+) => Effect.provide(SettingsSources.collect({ flags: {}, env: {}, ...sources }), filesystem(files))
+
+const resolveAll = (collected: SettingsSources.Collected): Record<string, unknown> => ({
+  ...Result.getOrThrow(Settings.resolve(collected.server, collected.nameOf)),
+  ...Result.getOrThrow(Settings.resolveCommand(collected.command, collected.nameOf))
+})
+
+/** One value per setting, none the default: as text, and as a program writes it. */
+const samples: Record<string, readonly [text: string, option: unknown]> = {
+  host: ["::1", "::1"],
+  port: ["8080", 8080],
+  unix: ["/run/app.sock", "/run/app.sock"],
+  unixMode: ["0600", 0o600],
+  listen: ["127.0.0.1:1,[::1]:2", ["127.0.0.1:1", "[::1]:2"]],
+  backlog: ["7", 7],
+  maxConnections: ["7", 7],
+  maxRequestLineBytes: ["1KiB", 1024],
+  maxHeaderBytes: ["2000", 2000],
+  maxHeaderCount: ["7", 7],
+  maxBodyBytes: ["1MB", 1_000_000],
+  maxChunkFramingBytes: ["100", 100],
+  maxUnreadBodyBytes: ["0", 0],
+  headerTimeout: ["1", "1 second"],
+  bodyTimeout: ["500 millis", 500],
+  requestTimeout: ["2 minutes", 120_000],
+  keepAliveTimeout: ["0", 0],
+  writeTimeout: ["0.5", 500],
+  shutdownTimeout: ["3", 3000],
+  disconnectGrace: ["4", 4000],
+  writeHighWaterMark: ["128KiB", 131072],
+  writeLowWaterMark: ["1", 1],
+  serverHeader: ["wharf", "wharf"],
+  rootPath: ["/api", "/api"],
+  lifespan: ["on", "on"],
+  lifespanStartupTimeout: ["5", 5000],
+  env: ["production", "production"],
+  accessLog: ["none", false],
+  accessLogFormat: ["tiny", "tiny"],
+  logLevel: ["debug", "debug"],
+  logFormat: ["json", "json"],
+  config: ["./other.json", "./other.json"]
+}
+
+/** What makes a setting that needs another one valid. */
+const companions: Record<string, Record<string, string>> = { unixMode: { unix: "/run/app.sock" } }
+
+describe("SettingsSources", () => {
+  describe("collect", () => {
+    for (const entry of Settings.entries) {
+      const [text, option] = samples[entry.key]!
+      const companion = companions[entry.key] ?? {}
+      const expected = Effect.sync(() =>
+        entry.group === "server"
+          ? Result.getOrThrow(Settings.resolve({ ...companion, [entry.key]: option }))
+          : Result.getOrThrow(Settings.resolveCommand({ [entry.key]: option }))
+      )
+      const check = (sources: Partial<SettingsSources.Sources>, files: Record<string, string> = {}) =>
+        Effect.gen(function*() {
+          const wanted = (yield* expected) as unknown as Record<string, unknown>
+          const settings = resolveAll(yield* collect(sources, { "./other.json": "{}", ...files }))
+          assert.deepStrictEqual(settings[entry.key], wanted[entry.key])
+          const defaults: Record<string, unknown> = entry.group === "server"
+            ? { ...Result.getOrThrow(Settings.resolve({})) }
+            : { ...Result.getOrThrow(Settings.resolveCommand({})) }
+          assert.notDeepEqual(settings[entry.key], defaults[entry.key])
+        })
+
+      it.effect(`takes ${entry.key} from --${entry.flag}`, () =>
+        check({ flags: { ...companion, [entry.key]: entry.kind.isList === true ? text.split(",") : text } }))
+
+      it.effect(`takes ${entry.key} from ${entry.env}`, () =>
+        check({ flags: companion, env: { [entry.env]: text } }))
+
+      if (entry.notInFile !== true) {
+        it.effect(`takes ${entry.key} from a config file in TOML, YAML and JSON`, () =>
+          Effect.gen(function*() {
+            const values = { ...companion, [entry.key]: text }
+            const lines = (separator: string) =>
+              Object.entries(values).map(([key, value]) => `${key}${separator}${JSON.stringify(value)}\n`).join("")
+            yield* check({ flags: { config: "a.toml" } }, { "a.toml": lines(" = ") })
+            yield* check({ flags: { config: "a.yaml" } }, { "a.yaml": lines(": ") })
+            yield* check({ env: { SLIPWAY_CONFIG: "a.json" } }, { "a.json": JSON.stringify(values) })
+          }))
+      }
+    }
+
+    it.effect("takes numbers, arrays and false from a config file as they are", () =>
+      Effect.gen(function*() {
+        const toml = "maxBodyBytes = 5\nheaderTimeout = 1.5\nlisten = [\"1\", \"2\"]\naccessLog = false\n"
+        const settings = resolveAll(yield* collect({ flags: { config: "a.toml" } }, { "a.toml": toml }))
+        const written = Result.getOrThrow(
+          Settings.resolve({ maxBodyBytes: 5, headerTimeout: "1500 millis", listen: ["1", "2"] })
+        )
+        assert.deepStrictEqual(settings.maxBodyBytes, 5)
+        assert.deepStrictEqual(settings.headerTimeout, written.headerTimeout)
+        assert.deepStrictEqual(settings.listen, written.listen)
+        assert.strictEqual(settings.accessLog, false)
+      }))
+
+    it.effect("prefers a flag to a variable, a variable to the file, and SLIPWAY_PORT to PORT", () =>
+      Effect.gen(function*() {
+        const files = { "a.toml": "port = 1\nhost = \"::1\"\n" }
+        const portOf = (sources: Partial<SettingsSources.Sources>) =>
+          Effect.map(
+            collect({ ...sources, env: { SLIPWAY_CONFIG: "a.toml", ...sources.env } }, files),
+            (all) => [resolveAll(all).port, all.nameOf("port")]
+          )
+        assert.deepStrictEqual(yield* portOf({}), [1, "port in a.toml"])
+        assert.deepStrictEqual(yield* portOf({ env: { PORT: "2" } }), [2, "PORT"])
+        assert.deepStrictEqual(yield* portOf({ env: { PORT: "2", SLIPWAY_PORT: "3" } }), [3, "SLIPWAY_PORT"])
+        assert.deepStrictEqual(
+          yield* portOf({ env: { PORT: "2", SLIPWAY_PORT: "3" }, flags: { port: "4" } }),
+          [4, "--port"]
+        )
+      }))
+
+    it.effect("knows what was set, even to the default", () =>
+      Effect.gen(function*() {
+        const collected = yield* collect({ env: { PORT: "5000" } })
+        assert.isTrue(collected.isSet("port"))
+        assert.isFalse(collected.isSet("host"))
+      }))
+
+    it.effect("takes an empty variable for one that is not set, except where empty is a value", () =>
+      Effect.gen(function*() {
+        const settings = resolveAll(yield* collect({ env: { PORT: "", SLIPWAY_HOST: "", SLIPWAY_SERVER_HEADER: "" } }))
+        assert.strictEqual(settings.port, 5000)
+        assert.strictEqual(settings.host, "127.0.0.1")
+        assert.strictEqual(settings.serverHeader, "")
+      }))
+
+    it.effect("names the option and the value as the user wrote them", () =>
+      Effect.gen(function*() {
+        const messageOf = (sources: Partial<SettingsSources.Sources>, files: Record<string, string> = {}) =>
+          Effect.map(collect(sources, files), ({ nameOf, server }) => {
+            const resolved = Settings.resolve(server, nameOf)
+            return Result.isFailure(resolved) ? resolved.failure.message : "accepted"
+          })
+        const expected = "expected a whole number from 0 to 65535"
+        assert.strictEqual(yield* messageOf({ flags: { port: "http" } }), `--port is "http": ${expected}`)
+        assert.strictEqual(yield* messageOf({ env: { PORT: "-1" } }), `PORT is "-1": ${expected}`)
+        assert.strictEqual(
+          yield* messageOf({ flags: { config: "./a.yml" } }, { "./a.yml": "port: 70000" }),
+          `port in ./a.yml is 70000: ${expected}`
+        )
+        assert.include(yield* messageOf({ flags: { headerTimeout: "10s" } }), "--header-timeout is \"10s\"")
+        const bareMode = yield* messageOf({ flags: { config: "a.toml" } }, { "a.toml": "unixMode = 660" })
+        assert.include(bareMode, "unixMode in a.toml is \"660 (a number)\"")
+      }))
+
+    it.effect("refuses exclusive settings of one source, naming both [C137]", () =>
+      Effect.gen(function*() {
+        const { nameOf, server } = yield* collect({ flags: { unix: "/x", port: "80" } })
+        const resolved = Settings.resolve(server, nameOf)
+        assert.isTrue(Result.isFailure(resolved) && resolved.failure.message.startsWith("--unix and --port exclude"))
+      }))
+
+    it.effect("lets a stronger source say where to listen instead of a weaker one", () =>
+      Effect.gen(function*() {
+        const files = { "a.toml": "unix = \"/x\"\nunixMode = \"0600\"\n" }
+        const moved = yield* collect({ flags: { config: "a.toml" }, env: { PORT: "80" } }, files)
+        assert.deepStrictEqual(moved.server, { port: 80 })
+        const fixed = yield* collect({ flags: { unix: "/y" }, env: { PORT: "80", SLIPWAY_HOST: "::1" } })
+        assert.deepStrictEqual(fixed.server, { unix: "/y" })
+      }))
+
+    it.effect("refuses a key that is no setting, naming it, the file and the nearest one", () =>
+      Effect.gen(function*() {
+        const error = yield* Effect.flip(collect({ flags: { config: "./a.toml" } }, { "./a.toml": "maxbodybites = 1" }))
+        assert.strictEqual(error.message, "Unknown option maxbodybites in ./a.toml. Did you mean maxBodyBytes?")
+        const files = { "a.json": "{\"config\": \"b.json\"}" }
+        const inner = yield* Effect.flip(collect({ flags: { config: "a.json" } }, files))
+        assert.include(inner.message, "config in a.json")
+      }))
+
+    it.effect("says why a config file cannot be used", () =>
+      Effect.gen(function*() {
+        const messageOf = (path: string, content?: string) =>
+          Effect.map(
+            Effect.flip(collect({ flags: { config: path } }, content === undefined ? {} : { [path]: content })),
+            (error) => error.message
+          )
+        assert.strictEqual(yield* messageOf("a.toml"), "Cannot use the config file a.toml: there is no such file")
+        assert.include(yield* messageOf("a.ini", "port = 1"), "must end in .toml, .yaml, .yml or .json")
+        assert.include(yield* messageOf("a.toml", "port = "), "Cannot use the config file a.toml: ")
+        assert.include(yield* messageOf("a.yaml", "port: [1"), "Cannot use the config file a.yaml: ")
+        assert.include(yield* messageOf("a.json", "{port: 1}"), "Cannot use the config file a.json: ")
+        assert.include(yield* messageOf("a.json", "[1]"), "it must hold option names with values")
+      }))
+
+    it.effect("remarks on variables that look like settings and are none", () =>
+      Effect.gen(function*() {
+        const { warnings } = yield* collect({ env: { SLIPWAY_PROT: "80", SLIPWAY_PORT: "80", HOME: "/" } })
+        assert.deepStrictEqual(warnings, [
+          "The environment variable SLIPWAY_PROT is no setting. Did you mean SLIPWAY_PORT?"
+        ])
+      }))
+  })
+})
