@@ -1,0 +1,258 @@
+/**
+ * effect/http's HttpServerRequest over an HttpExchange. Every field is computed when it is first read, so a handler
+ * that ignores the request pays for one small object. Owns the reading of the request body, which happens once: the
+ * first reader decides whether it is streamed or kept whole.
+ *
+ * Never limits bodies by itself: the server has a limit for all requests, `HttpIncomingMessage.MaxBodySize` may set a
+ * smaller one for some.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import type * as FileSystem from "effect/FileSystem"
+import * as Cookies from "effect/http/Cookies"
+import * as Headers from "effect/http/Headers"
+import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
+import { HttpServerError, RequestParseError } from "effect/http/HttpServerError"
+import * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as Multipart from "effect/http/Multipart"
+import * as UrlParams from "effect/http/UrlParams"
+import * as Inspectable from "effect/Inspectable"
+import * as Option from "effect/Option"
+import type * as Path from "effect/Path"
+import type * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import type * as Socket from "effect/socket/Socket"
+import * as Stream from "effect/Stream"
+import type { HttpExchange } from "../Exchange.ts"
+import * as Target from "./Target.ts"
+
+type Modification = Parameters<HttpServerRequest.HttpServerRequest["modify"]>[0]
+type PersistedParts = Effect.Effect<
+  Multipart.Persisted,
+  Multipart.MultipartError,
+  Scope.Scope | FileSystem.FileSystem | Path.Path
+>
+
+/** Made once per exchange by Handler, and by `modify` for a changed view of the same exchange. */
+export class ServerRequest extends Inspectable.Class implements HttpServerRequest.HttpServerRequest {
+  readonly [HttpServerRequest.TypeId] = HttpServerRequest.TypeId
+  readonly [HttpIncomingMessage.TypeId] = HttpIncomingMessage.TypeId
+  readonly source: HttpExchange
+  /** True once the handler was interrupted: from then on nobody may answer in its name. */
+  interrupted = false
+  /** The request that owns the body; itself unless made by `modify`. */
+  private readonly original: ServerRequest
+  private readonly changes: Modification | undefined
+  private headersCache: Headers.Headers | undefined
+  private cookiesCache: Readonly<Record<string, string>> | undefined
+  private bytesCache: Effect.Effect<Uint8Array, HttpServerError> | undefined
+  private multipartCache: PersistedParts | undefined
+  private bodyTaken = false
+
+  constructor(source: HttpExchange, original?: ServerRequest, changes?: Modification) {
+    super()
+    this.source = source
+    this.original = original ?? this
+    this.changes = changes
+  }
+
+  modify(options: Modification): ServerRequest {
+    return new ServerRequest(this.source, this.original, { ...this.changes, ...options })
+  }
+
+  get method(): string {
+    return this.source.scope.method
+  }
+
+  get url(): string {
+    return this.changes?.url ?? Target.mountedUrl(this.source.scope)
+  }
+
+  get originalUrl(): string {
+    return Target.absoluteUrl(this.source.scope)
+  }
+
+  get protocol(): "http" | "https" | undefined {
+    return this.changes?.protocol
+  }
+
+  get headers(): Headers.Headers {
+    return this.changes?.headers ?? (this.original.headersCache ??= joinHeaders(this.source.scope.headers))
+  }
+
+  get cookies(): Readonly<Record<string, string>> {
+    return this.cookiesCache ??= Cookies.parseHeader(this.headers["cookie"] ?? "")
+  }
+
+  get remoteAddress(): Option.Option<string> {
+    return this.changes?.remoteAddress ?? Option.fromUndefinedOr(this.source.scope.client?.[0])
+  }
+
+  get peerAddress(): Option.Option<string> {
+    return this.changes?.peerAddress ?? this.remoteAddress
+  }
+
+  get stream(): Stream.Stream<Uint8Array, HttpServerError> {
+    const owner = this.original
+    return Stream.suspend(() => {
+      if (owner.bytesCache !== undefined) {
+        return Stream.filter(Stream.fromEffect(owner.bytesCache), (bytes) => bytes.length > 0)
+      }
+      if (owner.bodyTaken) return Stream.fail(owner.failure("The body was read before"))
+      owner.bodyTaken = true
+      return Stream.fromPull(
+        Effect.map(owner.reader, (next) =>
+          Effect.flatMap(next, (bytes) => bytes === undefined ? Cause.done() : Effect.succeed([bytes] as const)))
+      )
+    })
+  }
+
+  get arrayBuffer(): Effect.Effect<ArrayBuffer, HttpServerError> {
+    return Effect.map(this.bytes, (bytes) =>
+      bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer)
+  }
+
+  get text(): Effect.Effect<string, HttpServerError> {
+    return Effect.map(this.bytes, (bytes) => textDecoder.decode(bytes))
+  }
+
+  get json(): Effect.Effect<Schema.Json, HttpServerError> {
+    return this.parsed(this.text, (text) => JSON.parse(text) as Schema.Json)
+  }
+
+  get urlParamsBody(): Effect.Effect<UrlParams.UrlParams, HttpServerError> {
+    // A leading "?" belongs to the first name; URLSearchParams would take it for the start of a query.
+    return this.parsed(this.bytes, (bytes) =>
+      UrlParams.fromInput(new URLSearchParams(formDecoder.decode(bytes).replace(/^\?/, "%3F"))))
+  }
+
+  get multipart(): PersistedParts {
+    return this.original.multipartCache ??= Effect.runSync(Effect.cached(Multipart.toPersisted(this.multipartStream)))
+  }
+
+  get multipartStream(): Stream.Stream<Multipart.Part, Multipart.MultipartError> {
+    return Stream.pipeThroughChannel(
+      Stream.mapError(this.stream, (error) =>
+        Multipart.MultipartError.fromReason(isTooLarge(error) ? "BodyTooLarge" : "InternalError", error)),
+      Multipart.makeChannel(this.headers)
+    )
+  }
+
+  get upgrade(): Effect.Effect<Socket.Socket, HttpServerError> {
+    return this.upgradeWith({})
+  }
+
+  upgradeWith(
+    _options: { readonly headers?: Headers.Input | undefined }
+  ): Effect.Effect<Socket.Socket, HttpServerError> {
+    return Effect.fail(this.failure("A plain request cannot be upgraded: WebSockets arrive as exchanges of their own"))
+  }
+
+  override toString(): string {
+    return `HttpServerRequest(${this.method} ${this.source.scope.rawPath})`
+  }
+
+  toJSON(): unknown {
+    return HttpIncomingMessage.inspect(this, {
+      _id: "HttpServerRequest",
+      method: this.method,
+      url: UrlParams.redactUrl(this.originalUrl)
+    })
+  }
+
+  /** The whole body, read on first use and kept. */
+  private get bytes(): Effect.Effect<Uint8Array, HttpServerError> {
+    const owner = this.original
+    return Effect.suspend(() => {
+      if (owner.bytesCache !== undefined) return owner.bytesCache
+      if (owner.bodyTaken) return Effect.fail(owner.failure("The body was read before, as a stream"))
+      owner.bodyTaken = true
+      return owner.bytesCache = Effect.runSync(Effect.cached(Effect.flatMap(owner.reader, collect)))
+    })
+  }
+
+  /** Yields the effect that reads the next part that is not empty, `undefined` after the last. */
+  private get reader(): Effect.Effect<Effect.Effect<Uint8Array | undefined, HttpServerError>> {
+    return Effect.withFiber((fiber) => {
+      const limit = fiber.getRef(HttpIncomingMessage.MaxBodySize)
+      const maxBytes = limit === undefined ? Infinity : Number(limit)
+      let readBytes = 0
+      let ended = false
+      const next: Effect.Effect<Uint8Array | undefined, HttpServerError> = Effect.suspend(() =>
+        ended ? Effect.undefined : Effect.flatMap(this.source.receive, (event) => {
+          if (event.type === "http.disconnect") {
+            return Effect.fail(
+              this.source.connection.disconnectReason === "body_too_large"
+                ? this.tooLarge()
+                : this.failure("The client left before the body was complete")
+            )
+          }
+          ended = !event.more
+          readBytes += event.body.length
+          if (readBytes > maxBytes) return Effect.fail(this.tooLarge())
+          return event.body.length === 0 ? next : Effect.succeed(event.body)
+        })
+      )
+      return Effect.succeed(next)
+    })
+  }
+
+  private parsed<A, B>(
+    input: Effect.Effect<A, HttpServerError>,
+    parse: (input: A) => B
+  ): Effect.Effect<B, HttpServerError> {
+    return Effect.flatMap(input, (value) =>
+      Effect.try({
+        try: () => parse(value),
+        catch: (cause) => new HttpServerError({ reason: new RequestParseError({ request: this, cause }) })
+      }))
+  }
+
+  private failure(description: string): HttpServerError {
+    return new HttpServerError({ reason: new RequestParseError({ request: this, description }) })
+  }
+
+  private tooLarge(): HttpServerError {
+    return new HttpServerError({ reason: new RequestParseError({ request: this, reason: "BodyTooLarge" }) })
+  }
+}
+
+const textDecoder = new TextDecoder()
+/** In a form, a byte order mark is data. */
+const formDecoder = new TextDecoder("utf-8", { ignoreBOM: true })
+
+const isTooLarge = (error: HttpServerError): boolean =>
+  error.reason._tag === "RequestParseError" && error.reason.reason === "BodyTooLarge"
+
+/** RFC 9110 section 5.3: lines of one name are one list. Cookies have their own separator (RFC 6265 section 5.4). */
+const joinHeaders = (entries: HttpExchange["scope"]["headers"]): Headers.Headers => {
+  const record: Record<string, string> = Object.create(null)
+  for (const [name, value] of entries) {
+    const before = record[name]
+    record[name] = before === undefined ? value : `${before}${name === "cookie" ? "; " : ", "}${value}`
+  }
+  return Headers.fromRecordUnsafe(record)
+}
+
+const collect = (
+  next: Effect.Effect<Uint8Array | undefined, HttpServerError>
+): Effect.Effect<Uint8Array, HttpServerError> => {
+  const parts: Array<Uint8Array> = []
+  const more: Effect.Effect<Uint8Array, HttpServerError> = Effect.flatMap(next, (part) => {
+    if (part === undefined) return Effect.succeed(concat(parts))
+    parts.push(part)
+    return more
+  })
+  return more
+}
+
+const concat = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
+  if (parts.length === 1) return parts[0]!
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
+  let offset = 0
+  for (const part of parts) {
+    whole.set(part, offset)
+    offset += part.length
+  }
+  return whole
+}

@@ -1,0 +1,50 @@
+/**
+ * What a request asks for, in the forms that handlers and adapters need: the path below the mount point, the same with
+ * its query, and the absolute URL. Works on raw (percent-encoded) text and never decodes.
+ */
+import type { HttpScope } from "../../schema/Scope.ts"
+
+/** Value of a header that occurs at most once, `undefined` when it is absent. */
+export const header = (scope: Pick<HttpScope, "headers">, name: string): string | undefined => {
+  for (const entry of scope.headers) {
+    if (entry[0] === name) return entry[1]
+  }
+  return undefined
+}
+
+/**
+ * The raw path without the mount point. Empty when the request names the mount point itself without a slash. A path
+ * that does not begin with `rootPath` (a proxy in front has removed it) is returned whole.
+ */
+export const mountedPath = (scope: Pick<HttpScope, "rawPath" | "rootPath">): string => {
+  const { rawPath, rootPath } = scope
+  if (rootPath === "") return rawPath
+  for (const prefix of [rootPath, encodeURI(rootPath)]) {
+    if (rawPath.startsWith(prefix) && (rawPath.length === prefix.length || rawPath[prefix.length] === "/")) {
+      return rawPath.slice(prefix.length)
+    }
+  }
+  return rawPath
+}
+
+/** Path below the mount point and query, as `HttpServerRequest.url` has it; begins with a slash (or is `*`). */
+export const mountedUrl = (scope: HttpScope): string => withQuery(mountedPath(scope) || "/", scope)
+
+/** The whole URL as the client sees it; only path and query when the host is not known. */
+export const absoluteUrl = (scope: HttpScope): string => {
+  const host = authority(scope)
+  const target = withQuery(scope.rawPath, scope)
+  return host === undefined || !target.startsWith("/") ? target : `${scope.scheme}://${host}${target}`
+}
+
+/** The `host` header, or the address we listen on for a client that sends none (HTTP/1.0). */
+export const authority = (scope: HttpScope): string | undefined => {
+  const host = header(scope, "host")
+  if (host !== undefined && host !== "") return host
+  if (scope.server === undefined || scope.server[1] === null) return undefined
+  const [address, port] = scope.server
+  return `${address.includes(":") ? `[${address}]` : address}:${port}`
+}
+
+const withQuery = (path: string, scope: HttpScope): string =>
+  scope.queryString === "" ? path : `${path}?${scope.queryString}`

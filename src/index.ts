@@ -1,0 +1,10 @@
+/** The one barrel: every module of src that programs use, as a namespace. Layers have their own entry points. */
+export * as App from "./app/App.ts"
+export * as Handler from "./app/Handler.ts"
+export * as Server from "./service/Server.ts"
+export * as AccessLog from "./service/AccessLog.ts"
+export * as SendError from "./app/SendError.ts"
+export * as Scope from "./schema/Scope.ts"
+export * as Event from "./schema/Event.ts"
+export * as Settings from "./schema/Settings.ts"
+export * as Lint from "./middleware/Lint.ts"
