@@ -1,0 +1,205 @@
+#!/usr/bin/env node
+/**
+ * The command line program: `slipway [APP] [flags]`. Collects settings, loads the application, serves it until a
+ * signal says stop, and decides the exit code: 0 after a clean stop, 1 when it could not start or was forced to stop,
+ * 2 when it was called wrongly.
+ *
+ * The composition root and the only file under src that may import layers/ and node modules. It holds no rule of its
+ * own about settings (schema/Settings.ts) or applications (layers/internal/AppModule.ts).
+ */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as NodeServices from "@effect/platform-node/NodeServices"
+import * as Cause from "effect/Cause"
+import * as CliConfig from "effect/cli/CliConfig"
+import * as CliOutput from "effect/cli/CliOutput"
+import * as Command from "effect/cli/Command"
+import * as GlobalFlag from "effect/cli/GlobalFlag"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import type * as LogLevel from "effect/LogLevel"
+import * as Option from "effect/Option"
+import * as Predicate from "effect/Predicate"
+import * as References from "effect/References"
+import type * as Runtime from "effect/Runtime"
+import * as net from "node:net"
+import * as AccessLogConsole from "../layers/AccessLogConsole.ts"
+import * as AccessLogFile from "../layers/AccessLogFile.ts"
+import * as AppModule from "../layers/internal/AppModule.ts"
+import * as CommandLine from "../layers/internal/CommandLine.ts"
+import * as SettingsSources from "../layers/internal/SettingsSources.ts"
+import * as ServerNode from "../layers/ServerNode.ts"
+import * as Settings from "./schema/Settings.ts"
+import * as Server from "./service/Server.ts"
+
+declare const __SLIPWAY_VERSION__: string
+const version = typeof __SLIPWAY_VERSION__ === "undefined" ? "dev" : __SLIPWAY_VERSION__
+
+type Mode = "development" | "production"
+
+const levels: Record<Settings.CommandSettings["logLevel"], LogLevel.LogLevel> = {
+  debug: "Debug",
+  info: "Info",
+  warn: "Warn",
+  error: "Error",
+  none: "None"
+}
+
+// Everything but the access log goes to standard error.
+const logging = (settings: Settings.CommandSettings, format: "pretty" | "text" | "json"): Layer.Layer<never> =>
+  Layer.mergeAll(
+    Layer.succeed(References.MinimumLogLevel, levels[settings.logLevel]),
+    Layer.succeed(Logger.LogToStderr, true),
+    Logger.layer([
+      format === "pretty"
+        ? Logger.consolePretty()
+        : Logger.withConsoleError(format === "json" ? Logger.formatJson : Logger.formatLogFmt)
+    ])
+  )
+
+const isTaken = (host: string, port: number): Effect.Effect<boolean> =>
+  Effect.callback((resume) => {
+    const probe = net.createServer()
+    probe.once("error", (error) => resume(Effect.succeed("code" in error && error.code === "EADDRINUSE")))
+    probe.listen({ host, port, exclusive: true }, () => probe.close(() => resume(Effect.succeed(false))))
+  })
+
+// Looks before the application starts: one that is started twice, once for nothing, might do harm.
+const freePort = Effect.fnUntraced(function*({ host, port }: Settings.ServerSettings) {
+  for (let candidate = port; candidate <= port + 10; candidate++) {
+    if (!(yield* isTaken(host, candidate))) {
+      if (candidate !== port) yield* Effect.logWarning(`Port ${port} is taken, using ${candidate}. --port chooses one`)
+      return candidate
+    }
+  }
+  return port
+})
+
+const loadApp = Effect.fnUntraced(function*(path: Option.Option<string>, mode: Mode) {
+  const loaded = Option.isSome(path) ? yield* AppModule.load(path.value) : yield* AppModule.currentDirectory
+  if (loaded._tag === "Layer") return loaded.layer
+  if (mode === "production") return Server.serve(loaded.app)
+  const Lint = yield* Effect.promise(() => import("./middleware/Lint.ts"))
+  return Server.serve(Lint.make()(loaded.app))
+})
+
+const accessLog = ({ accessLog: to, accessLogFormat: format }: Settings.CommandSettings) =>
+  to === false
+    ? Layer.empty
+    : to === "-"
+    ? AccessLogConsole.layer({ format })
+    : AccessLogFile.layer({ format, path: to })
+
+const announce = (what: string, mode: Mode): Layer.Layer<never, never, Server.Server> =>
+  Layer.effectDiscard(
+    Effect.gen(function*() {
+      const server = yield* Server.Server
+      const addresses = (yield* server.addresses).map(Server.formatAddress).join(", ")
+      yield* Effect.addFinalizer(() => Effect.logInfo("Stopping. A second signal exits at once"))
+      yield* Effect.logInfo(`Slipway ${version} serving ${what} on ${addresses} (${mode})`)
+    })
+  )
+
+const serve = Effect.fnUntraced(function*(
+  app: Option.Option<string>,
+  collected: SettingsSources.Collected,
+  settings: Settings.ServerSettings,
+  command: Settings.CommandSettings,
+  mode: Mode
+) {
+  yield* Effect.forEach(collected.warnings, (warning) => Effect.logWarning(warning))
+  const application = yield* loadApp(app, mode)
+  const mayMove = mode === "development" && !["port", "unix", "listen"].some(collected.isSet)
+  const options = mayMove ? { ...collected.server, port: yield* freePort(settings) } : collected.server
+  return yield* announce(Option.getOrElse(app, () => "the current directory"), mode).pipe(
+    Layer.provide(application),
+    Layer.provide(ServerNode.layer(options)),
+    Layer.provide(accessLog(command)),
+    Layer.launch
+  )
+})
+
+// Their message is the whole story. By tag: an application may bring its own copy of the server's module.
+const isPlain = (error: unknown): boolean =>
+  Predicate.isTagged(error, "ServerError") || Predicate.isTagged(error, "AccessLogError")
+  || (error instanceof AppModule.AppModuleError && error.reason._tag !== "LoadFailed")
+
+// One clear message. The stack helps who writes the application, so it is shown in development and at level debug.
+const explain = (cause: Cause.Cause<unknown>, mode: Mode): Effect.Effect<number> => {
+  if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
+  const error = Cause.squash(cause)
+  const message = error instanceof Error && error.message !== "" ? error.message : String(error)
+  if (isPlain(error)) return Effect.as(Effect.logError(message), 1)
+  const details = error instanceof AppModule.AppModuleError && error.reason._tag === "LoadFailed"
+    ? Cause.die(error.reason.cause)
+    : cause
+  return Effect.as(
+    mode === "development"
+      ? Effect.logError(message, details)
+      : Effect.andThen(Effect.logError(message), Effect.logDebug(details)),
+    1
+  )
+}
+
+const run = Effect.fnUntraced(function*(parsed: CommandLine.Input) {
+  const collected = yield* SettingsSources.collect({ flags: CommandLine.givenFlags(parsed), env: process.env })
+  const command = yield* Effect.fromResult(Settings.resolveCommand(collected.command, collected.nameOf))
+  const settings = yield* Effect.fromResult(Settings.resolve(collected.server, collected.nameOf))
+  const isTerminal = process.stderr.isTTY === true
+  const mode = command.env ?? (isTerminal ? "development" : "production")
+  const logFormat = command.logFormat ?? (isTerminal && mode === "development" ? "pretty" : "text")
+  process.env.SLIPWAY_ENV = mode
+  process.env.NODE_ENV ??= mode
+  return yield* serve(parsed.app, collected, settings, command, mode).pipe(
+    Effect.catchCause((cause) => explain(cause, mode)),
+    Effect.provide(logging(command, logFormat))
+  )
+})
+
+const complain = (message: string): Effect.Effect<number> =>
+  Effect.sync(() => {
+    process.stderr.write(`slipway: ${message}\nTry slipway --help\n`)
+    return 2
+  })
+
+const main = Effect.suspend(() => {
+  let exitCode = 0
+  const command = Command.make("slipway", CommandLine.input, (parsed) =>
+    Effect.map(run(parsed), (code) => {
+      exitCode = code
+    })).pipe(Command.withDescription(`Serves an application over HTTP. ${Settings.precedence}`))
+  return Command.runWith(command, { version })(process.argv.slice(2)).pipe(
+    Effect.map(() => exitCode),
+    Effect.catch((error) => complain(CommandLine.explain(error))),
+    Effect.provideService(CliConfig.CliConfig, {
+      builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions]
+    }),
+    Effect.provideService(CliOutput.Presenter, CommandLine.presenter(process.stdout.columns)),
+    Effect.provide(NodeServices.layer)
+  )
+})
+
+const forceOnSecondSignal = (): void => {
+  let received = 0
+  const onSignal = () => {
+    received += 1
+    if (received === 1) return
+    process.stderr.write("slipway: second signal, exiting at once\n")
+    process.exit(1)
+  }
+  process.on("SIGINT", onSignal)
+  process.on("SIGTERM", onSignal)
+}
+
+const teardown: Runtime.Teardown = (exit, onExit) =>
+  onExit(
+    Exit.isSuccess(exit)
+      ? Number(exit.value)
+      : Cause.hasInterruptsOnly(exit.cause)
+      ? Number(process.exitCode ?? 0)
+      : 1
+  )
+
+forceOnSecondSignal()
+NodeRuntime.runMain(main, { teardown })
