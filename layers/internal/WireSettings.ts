@@ -3,8 +3,6 @@ import * as Duration from "effect/Duration"
 import type { ServerSettings } from "../../src/schema/Settings.ts"
 
 export const fromSettings = (settings: ServerSettings) => ({
-  fullFlush: true,
-  earlyHints: true,
   ...settings,
   headerTimeoutMillis: Duration.toMillis(settings.headerTimeout),
   bodyTimeoutMillis: Duration.toMillis(settings.bodyTimeout),

@@ -108,6 +108,16 @@ export const oneOf = <const L extends ReadonlyArray<string>>(literals: L): Kind<
   fromText: asIs
 })
 
+const truths: { readonly [text: string]: boolean } = { on: true, true: true, off: false, false: false }
+
+/** Something that is on or off; in text `on`, `off`, `true` or `false`. */
+export const toggle: Kind<boolean, boolean> = {
+  schema: Schema.Boolean,
+  expected: "on or off",
+  metavar: "on|off",
+  fromText: (raw) => typeof raw === "string" && Object.hasOwn(truths, raw) ? truths[raw] : raw
+}
+
 const octal = /^0?[0-7]{3}$/
 
 const isFileMode = (input: unknown): input is number | string =>

@@ -84,10 +84,10 @@ const server = {
   maxHeaderBytes: setting(Kind.bytes(16), 8192, "Bytes of all headers of a request together; more get 431."),
   maxHeaderCount: setting(Kind.integer(1), 100, "Headers of a request; more get 431."),
   maxBodyBytes: setting(Kind.bytes(0), 10_000_000, "Bytes of a request body; a larger one gets 413. 0 is unlimited."),
-  maxChunkFramingBytes: setting(
+  maxChunkExtensionBytes: setting(
     Kind.bytes(16),
     16384,
-    "Bytes of chunk sizes, extensions and trailers around one chunked request body; more get 400."
+    "Bytes of chunk extensions and needless zeros in one chunked request body; more get 400."
   ),
   maxUnreadBodyBytes: setting(
     Kind.bytes(0),
@@ -127,7 +127,7 @@ const server = {
   disconnectGrace: setting(
     Kind.duration,
     "5 seconds",
-    "Time for a WebSocket or SSE application to finish after its client went away; then it is interrupted."
+    "Time for an application to finish what cannot be interrupted, or its finalizers, after it has been cut off."
   ),
   writeHighWaterMark: setting(Kind.bytes(1), 65536, "Unsent bytes of a connection at which send waits."),
   writeLowWaterMark: setting(
@@ -137,6 +137,8 @@ const server = {
     { defaultText: "16384, or writeHighWaterMark where that is less" }
   ),
   serverHeader: setting(headerText, "slipway", "Value of the Server header; empty sends none."),
+  fullFlush: setting(Kind.toggle, true, "Whether applications may send http.fullflush; scope.extensions says so."),
+  earlyHints: setting(Kind.toggle, true, "Whether applications may send 103 Early Hints; scope.extensions says so."),
   rootPath: setting(rootPathText, "", "Path under which a proxy mounts the application, given to it as rootPath."),
   lifespan: setting(
     Kind.oneOf(["auto", "on", "off"]),

@@ -32,7 +32,7 @@ describe("Settings", () => {
         maxHeaderBytes: 8192,
         maxHeaderCount: 100,
         maxBodyBytes: 10_000_000,
-        maxChunkFramingBytes: 16384,
+        maxChunkExtensionBytes: 16384,
         maxUnreadBodyBytes: 65536,
         headerTimeout: Duration.seconds(10),
         bodyTimeout: Duration.seconds(30),
@@ -44,6 +44,8 @@ describe("Settings", () => {
         writeHighWaterMark: 65536,
         writeLowWaterMark: 16384,
         serverHeader: "slipway",
+        fullFlush: true,
+        earlyHints: true,
         rootPath: "",
         lifespan: "auto",
         lifespanStartupTimeout: Duration.seconds(30)
