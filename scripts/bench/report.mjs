@@ -1,0 +1,151 @@
+/** Turns measurements into Markdown tables, and puts them between the markers of docs/benchmarks.md. */
+import { existsSync, readFileSync, writeFileSync } from "node:fs"
+import { cpus } from "node:os"
+import { pins } from "./process.mjs"
+import { fromRoot } from "./roster.mjs"
+import { connections, scenarios } from "./scenarios.mjs"
+import { median, spread } from "./statistics.mjs"
+
+/**
+ * @typedef {object} Result
+ * @property {import("./scenarios.mjs").Scenario} scenario
+ * @property {ReadonlyArray<{ server: string, rounds: ReadonlyArray<any>, problem: string | undefined }>} measured
+ * @property {ReadonlyArray<{ server: string, problem: string }>} missing servers that do not start at all
+ */
+
+const startMarker = "<!-- bench:start -->"
+const endMarker = "<!-- bench:end -->"
+const page = fromRoot("docs/benchmarks.md")
+
+/** @param {ReadonlyArray<ReadonlyArray<string>>} rows the first is the head; the first column is text */
+const table = (rows) => {
+  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => (row[column] ?? "").length)))
+  const line = (/** @type {ReadonlyArray<string>} */ cells) => `| ${cells.join(" | ")} |`
+  const padded = (/** @type {ReadonlyArray<string>} */ row) =>
+    line(row.map((text, column) => column === 0 ? text.padEnd(widths[0]) : text.padStart(widths[column])))
+  const rule = line(widths.map((width, column) => column === 0 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`))
+  const [head = [], ...body] = rows
+  return [padded(head), rule, ...body.map(padded)].join("\n")
+}
+
+/** The same field of every round. */
+const column = (/** @type {ReadonlyArray<any>} */ rounds, /** @type {string} */ field) =>
+  rounds.map((round) => Number(round[field]))
+
+/** The floor where it ran, else node:http, else whoever is first. */
+const baseOf = (/** @type {Result["measured"]} */ measured) =>
+  ["raw", "node-http"].map((name) => measured.find(({ server }) => server === name)).find((one) => one !== undefined) ??
+    measured[0]
+
+/**
+ * Ratio of two servers: the median of the ratios within each round, because neighbours in time share the disturbances.
+ *
+ * @param {ReadonlyArray<number>} values
+ * @param {ReadonlyArray<number>} base
+ */
+const ratio = (values, base) => median(values.map((value, round) => value / base[round]))
+
+/** Above this share of a core, what else ran is mentioned: it makes neighbours of the caches, and slow generators. */
+const disturbance = 0.1
+
+const percent = (/** @type {number} */ share) => `${(share * 100).toFixed(1)} %`
+
+/** @param {Result} result */
+const throughputTable = ({ measured }) => {
+  const fine = measured.filter(({ problem }) => problem === undefined)
+  const base = baseOf(fine)
+  if (base === undefined) return "Nothing was measured."
+  const rows = fine.map(({ rounds, server }) => {
+    const cpu = column(rounds, "cpuMicros")
+    return [
+      server,
+      median(cpu).toFixed(2),
+      ratio(cpu, column(base.rounds, "cpuMicros")).toFixed(2),
+      percent(spread(cpu)),
+      Math.round(median(column(rounds, "requestsPerSecond"))).toLocaleString("en-US"),
+      percent(median(column(rounds, "busy")))
+    ]
+  })
+  const others = Math.max(...fine.flatMap(({ rounds }) => column(rounds, "others")))
+  const head = ["server", "CPU µs/request", `to ${base.server}`, "spread", "requests/s", "busy"]
+  const warning = `The machine was not quiet: other processes took up to ${percent(others)} of a core.`
+  return table([head, ...rows]) + (others > disturbance ? `\n\n${warning}` : "")
+}
+
+/** @param {Result} result */
+const idleTable = ({ measured }) => {
+  const fine = measured.filter(({ problem }) => problem === undefined)
+  const rows = fine.map(({ rounds, server }) => {
+    const bytes = column(rounds, "bytesPerConnection")
+    return [
+      server,
+      (median(bytes) / 1024).toFixed(2),
+      percent(spread(bytes)),
+      (median(column(rounds, "baseBytes")) / 1048576).toFixed(1),
+      `${rounds[0]?.open ?? 0}`
+    ]
+  })
+  return table([["server", "KiB/connection", "spread", "MiB before", "connections"], ...rows])
+}
+
+/** @param {Result} result */
+const startupTable = ({ measured }) => {
+  const fine = measured.filter(({ problem }) => problem === undefined)
+  const rows = fine.map(({ rounds, server }) => {
+    const millis = column(rounds, "millis")
+    return [
+      server,
+      median(millis).toFixed(0),
+      Math.min(...millis).toFixed(0),
+      (median(column(rounds, "residentBytes")) / 1048576).toFixed(1)
+    ]
+  })
+  return table([["server", "ms to first answer", "fastest", "MiB then"], ...rows])
+}
+
+/**
+ * One section of the page: heading, circumstances, table, and who is missing and why.
+ *
+ * @param {Result} result
+ * @param {import("./options.mjs").Options} options
+ */
+export const section = (result, options) => {
+  const { measured, scenario } = result
+  const body = scenario.kind === "throughput"
+    ? throughputTable(result)
+    : scenario.kind === "idle"
+    ? idleTable(result)
+    : startupTable(result)
+  const where = `Node ${process.version}, ${cpus()[0]?.model.trim() ?? "unknown CPU"} × ${cpus().length}`
+  const pinning = pins ? "server and load on a core each" : "nothing pinned"
+  const generator = options.generator === "wrk" ? "wrk" : "the bundled generator"
+  const how = scenario.kind === "throughput"
+    ? `, ${generator} with ${connections} connections, ${options.rounds} × ${options.durationSeconds} s`
+    : ""
+  const missing = [...result.missing, ...measured.filter(({ problem }) => problem !== undefined)]
+    .map(({ problem, server }) => `- ${server} is missing: ${problem}`)
+  return [
+    `### ${scenario.name}: ${scenario.title}`,
+    `${where}, ${pinning}${how}.`,
+    body,
+    ...missing.length > 0 ? [missing.join("\n")] : []
+  ].join("\n\n")
+}
+
+/**
+ * Replaces the sections of the scenarios that ran; the others stay as they are. Makes the page when there is none.
+ *
+ * @param {ReadonlyMap<string, string>} sections by scenario name
+ */
+export const writePage = (sections) => {
+  const text = existsSync(page) ? readFileSync(page, "utf8") : `# Benchmarks\n\n${startMarker}\n${endMarker}\n`
+  const start = text.indexOf(startMarker)
+  const end = text.indexOf(endMarker)
+  if (start === -1 || end < start) throw new Error(`docs/benchmarks.md lacks ${startMarker} and ${endMarker}`)
+  const kept = text.slice(start + startMarker.length, end).split(/^(?=### )/m)
+    .map((part) => /** @type {const} */ ([/^### ([a-z]+):/.exec(part)?.[1] ?? "", part.trim()]))
+  const all = new Map([...kept, ...sections])
+  const block = scenarios.flatMap(({ name }) => all.get(name) ?? []).join("\n\n")
+  writeFileSync(page, `${text.slice(0, start)}${startMarker}\n\n${block}\n\n${text.slice(end)}`)
+  return page
+}

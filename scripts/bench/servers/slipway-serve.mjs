@@ -1,0 +1,28 @@
+/** Serves a Slipway app on a free port of 127.0.0.1 and announces it. */
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import { Server } from "slipway"
+import * as ServerNode from "slipway/layers/ServerNode"
+import { announce, keepAliveMillis } from "./common.mjs"
+
+const announced = Layer.effectDiscard(
+  Effect.gen(function*() {
+    const server = yield* Server.Server
+    const [address] = yield* server.addresses
+    announce(address.port)
+  })
+)
+
+/** As the peers are set: room for the idle scenario's connections, and no connection closed while it is still used. */
+const settings = { host: "127.0.0.1", port: 0, maxConnections: 200_000, keepAliveTimeout: keepAliveMillis }
+
+/**
+ * @param {import("slipway").App.App} app
+ * @param {ReadonlyArray<Layer.Layer<any, any>>} services what the server takes besides its settings
+ */
+export const serve = (app, services) => {
+  const listening = announced.pipe(Layer.provide(Server.serve(app)), Layer.provide(ServerNode.layer(settings)))
+  const program = services.reduce((layer, service) => Layer.provide(layer, service), listening)
+  NodeRuntime.runMain(Layer.launch(program))
+}

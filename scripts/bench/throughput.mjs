@@ -1,0 +1,94 @@
+/**
+ * Measures CPU time per request of all servers side by side: same machine, same minute, rounds interleaved, so that
+ * what disturbs the machine disturbs everyone.
+ */
+import { wrongAnswer } from "./client.mjs"
+import { drive } from "./load.mjs"
+import { othersCpuSeconds, startServer } from "./process.mjs"
+import { connections } from "./scenarios.mjs"
+
+/**
+ * @typedef {object} Round
+ * @property {number} cpuMicros CPU time of the server per completed request
+ * @property {number} requestsPerSecond
+ * @property {number} busy CPU time of the server by elapsed time; well below 1 means that it was not the limit
+ * @property {number} others CPU time of everything that is no part of the benchmark, by elapsed time: 1 is a whole core
+ *
+ * @typedef {object} Measured
+ * @property {string} server
+ * @property {ReadonlyArray<Round>} rounds empty when there is a problem
+ * @property {string | undefined} problem why it was not measured
+ */
+
+/**
+ * @param {import("./scenarios.mjs").Throughput} scenario
+ * @param {ReadonlyArray<import("./roster.mjs").Contestant>} contestants
+ * @param {import("./options.mjs").Options} options
+ * @param {(line: string) => void} report
+ * @returns {Promise<ReadonlyArray<Measured>>}
+ */
+export const measureThroughput = async (scenario, contestants, options, report) => {
+  /** @type {Array<import("./process.mjs").RunningServer>} */
+  const running = []
+  /** @type {Map<string, { rounds: Array<Round>, problem: string | undefined }>} */
+  const results = new Map()
+
+  const load = (/** @type {number} */ port, /** @type {number} */ seconds) =>
+    drive(options.generator, {
+      port,
+      request: scenario.request,
+      pipeline: scenario.pipeline,
+      connections,
+      durationMillis: seconds * 1000
+    })
+
+  const round = async (/** @type {import("./process.mjs").RunningServer} */ server) => {
+    const othersBefore = othersCpuSeconds()
+    const before = server.cpuSeconds
+    const { errors, requests, seconds } = await load(server.port, options.durationSeconds)
+    const cpu = server.cpuSeconds - before
+    const others = Math.max(0, othersCpuSeconds() - othersBefore - cpu)
+    if (errors > 0 || requests === 0) throw new Error(`${errors} errors in ${requests} requests`)
+    return {
+      cpuMicros: cpu / requests * 1e6,
+      requestsPerSecond: requests / seconds,
+      busy: cpu / seconds,
+      others: others / seconds
+    }
+  }
+
+  /** Runs a step for each server that is still fine; one that fails is out of this scenario. */
+  const each = async (
+    /** @type {ReadonlyArray<import("./process.mjs").RunningServer>} */ servers,
+    /** @type {(server: import("./process.mjs").RunningServer) => Promise<string | Round | undefined>} */ step
+  ) => {
+    for (const server of servers) {
+      const result = results.get(server.name)
+      if (result === undefined || result.problem !== undefined) continue
+      const outcome = await step(server).catch((error) => String(error.message))
+      if (typeof outcome === "string") {
+        results.set(server.name, { rounds: [], problem: outcome })
+        report(`${scenario.name}: ${server.name} is not measured: ${outcome}`)
+      } else if (outcome !== undefined) {
+        result.rounds.push(outcome)
+      }
+    }
+  }
+
+  try {
+    for (const contestant of contestants) {
+      running.push(await startServer(contestant))
+      results.set(contestant.name, { rounds: [], problem: undefined })
+    }
+    await each(running, (server) => wrongAnswer(server.port, scenario))
+    await each(running, async (server) => void await load(server.port, options.warmupSeconds))
+    for (let index = 0; index < options.rounds; index += 1) {
+      report(`${scenario.name}: round ${index + 1} of ${options.rounds}`)
+      const first = index % running.length
+      await each([...running.slice(first), ...running.slice(0, first)], round)
+    }
+  } finally {
+    await Promise.all(running.map((server) => server.stop()))
+  }
+  return Array.from(results, ([server, result]) => ({ server, ...result }))
+}
