@@ -9,11 +9,11 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { listeners, type ServerOptions, type ServerSettings } from "../src/schema/Settings.ts"
-import { Server, ServerError } from "../src/service/Server.ts"
+import { type Address, Server, type ServerError } from "../src/service/Server.ts"
 import { makePipe, type PipeEnd, type PipeOptions } from "./internal/MemoryPipe.ts"
 import type { Peer } from "./internal/Peer.ts"
 import type { ServerCore } from "./internal/ServerCore.ts"
-import { type Listening, makeServer } from "./internal/serving.ts"
+import { type Listen, makeServer } from "./internal/serving.ts"
 
 /** The server's options; `host`, `port` and `unix` only name the address that scopes carry. */
 export interface Options extends ServerOptions {
@@ -33,9 +33,13 @@ export interface Client {
   readonly end: Effect.Effect<void>
   /** Closes as a broken connection does. */
   readonly reset: Effect.Effect<void>
+  /** Breaks the connection: the server's side sees the operating system's error, such as `ETIMEDOUT`. */
+  readonly fail: (code: string, syscall: "read" | "write") => Effect.Effect<void>
   /** Stops taking bytes from the network, so that the server's writes back up. */
   readonly pause: Effect.Effect<void>
   readonly resume: Effect.Effect<void>
+  /** Bytes sent that the network has not taken, because the server does not read. */
+  readonly unsentBytes: Effect.Effect<number>
   /** True once the server has closed its side. */
   readonly isEnded: Effect.Effect<boolean>
   /** Succeeds when the server has closed its side, cleanly or not. */
@@ -94,8 +98,14 @@ const makeClient = (stream: PipeEnd): Client => {
     readAll: Effect.andThen(ended, Effect.sync(take)),
     end: Effect.andThen(Effect.sync(() => void stream.end()), settle),
     reset: Effect.andThen(Effect.sync(() => stream.resetAndDestroy()), settle),
+    fail: (code, syscall) =>
+      Effect.andThen(
+        Effect.sync(() => stream.peer.destroy(Object.assign(new Error(`${syscall} ${code}`), { code, syscall }))),
+        settle
+      ),
     pause: Effect.sync(() => void stream.pause()),
     resume: Effect.andThen(Effect.sync(() => void stream.resume()), settle),
+    unsentBytes: Effect.sync(() => stream.writableLength),
     isEnded: Effect.sync(isEnded),
     ended,
     wasReset: Effect.sync(() => wasReset)
@@ -105,17 +115,25 @@ const makeClient = (stream: PipeEnd): Client => {
 /** Makes a server and the network that leads to it. */
 export const make = Effect.fnUntraced(function*(options: Options = {}) {
   const { networkBufferBytes, ...serverOptions } = options
-  const pipeOptions: PipeOptions = networkBufferBytes === undefined ? {} : { bufferBytes: networkBufferBytes }
+  let pipeOptions: PipeOptions = {}
   let core: ServerCore | undefined
   let address: Peer["server"]
-  const listen = (serving: ServerCore, settings: ServerSettings): Effect.Effect<Listening> =>
-    Effect.sync(() => {
-      const addresses = listeners(settings)
-      const first = addresses[0]!
-      core = serving
-      address = first._tag === "unix" ? [first.path, null] : [first.host, first.port]
-      return { addresses, close: Effect.sync(() => void (core = undefined)) }
-    })
+  const open = (serving: ServerCore, settings: ServerSettings): ReadonlyArray<Address> => {
+    const addresses = listeners(settings)
+    const first = addresses[0]!
+    core = serving
+    pipeOptions = {
+      serverHighWaterMark: settings.writeHighWaterMark,
+      ...(networkBufferBytes === undefined ? {} : { bufferBytes: networkBufferBytes })
+    }
+    address = first._tag === "unix" ? [first.path, null] : [first.host, first.port]
+    return addresses
+  }
+  const listen: Listen = (serving, settings) =>
+    Effect.acquireRelease(
+      Effect.sync(() => open(serving, settings)),
+      () => Effect.sync(() => void (core = undefined))
+    )
   const server = yield* makeServer(serverOptions, listen)
   const network = Network.of({
     connect: (connectOptions) =>

@@ -6,26 +6,20 @@
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type { ServerOptions, ServerSettings } from "../src/schema/Settings.ts"
+import type { ServerOptions } from "../src/schema/Settings.ts"
 import { listeners } from "../src/schema/Settings.ts"
 import { Server, type ServerError } from "../src/service/Server.ts"
-import { closeListener, type Listener, openListener } from "./internal/Listener.ts"
-import type { ServerCore } from "./internal/ServerCore.ts"
-import { type Listening, makeServer } from "./internal/serving.ts"
+import { watchDescriptors } from "./internal/Descriptors.ts"
+import { openListener } from "./internal/Listener.ts"
+import { type Listen, makeServer } from "./internal/serving.ts"
 
 /** Every option with its unit and default stands in docs/settings.md. */
 export type Options = ServerOptions
 
-const listen = (core: ServerCore, settings: ServerSettings): Effect.Effect<Listening, ServerError> =>
-  Effect.gen(function*() {
-    const opened: Array<Listener> = []
-    const close = Effect.suspend(() => Effect.forEach(opened, closeListener, { concurrency: "unbounded", discard: true }))
-    for (const spec of listeners(settings)) {
-      // A later listener that cannot be opened must not leave the earlier ones behind.
-      opened.push(yield* Effect.onError(openListener(core, spec, settings), () => close))
-    }
-    return { addresses: opened.map((listener) => listener.address), close }
-  })
+const listen: Listen = Effect.fnUntraced(function*(core, settings) {
+  yield* Effect.forkScoped(watchDescriptors(core))
+  return yield* Effect.forEach(listeners(settings), (spec) => openListener(core, spec, settings))
+})
 
 /** Makes a server. It listens when `serve` is called, and stops when the scope of that call closes. */
 export const make = (options: Options = {}): Effect.Effect<typeof Server.Service, ServerError> =>

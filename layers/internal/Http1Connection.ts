@@ -87,6 +87,8 @@ export class Http1Connection implements Wire {
       this.batching = true
       this.exchange!.wake()
       this.batching = false
+      // The application may have ended with the body it waited for: what arrived behind it is next.
+      if (this.phase !== "exchange") return this.pump()
       this.flush()
       this.pauseWhenFull()
     } else {
@@ -106,7 +108,7 @@ export class Http1Connection implements Wire {
         this.refuse(event)
       } else if (event._tag === "Data") {
         this.discardBody(event.bytes.length)
-        if (event.last) this.nextCycle()
+        if (event.last && this.phase === "discarding") this.nextCycle()
       } else if (event._tag === "EndOfMessage") {
         this.nextCycle()
       } else {
@@ -226,6 +228,8 @@ export class Http1Connection implements Wire {
   // ---- a request that cannot be accepted
 
   private refuse(problem: Malformed): void {
+    // What nobody wanted to read turned out to be malformed, but its request has had its answer.
+    if (this.phase === "discarding") return this.end()
     this.core.refused(problem.reason, problem.status, problem.message, this.peer)
     this.answerAndEnd(problem.status)
   }
@@ -301,6 +305,8 @@ export class Http1Connection implements Wire {
       core.extraLines(fields.hasDate, fields.hasServer),
       this.hasTrailers
     )
+    // What was declared for the application binds it as much as what it declares itself.
+    if (fields.contentLength === -1 && engine.framing === "length") fields.contentLength = bodyLength
     if (typeof text === "string") this.write(text)
   }
 
@@ -365,7 +371,20 @@ export class Http1Connection implements Wire {
     this.resumeReading()
     if (this.stream.destroyed) return this.closed()
     if (!this.stream.writableEnded) this.stream.end()
-    if (this.stream.readableEnded) return
+  }
+
+  /** Closes a connection on which neither side is saying anything, without waiting for the peer to close too. */
+  private endIdle(): void {
+    this.end()
+    if (this.stream.writableFinished) this.stream.destroy()
+    else this.stream.once("finish", () => this.stream.destroy())
+  }
+
+  /** Closes the connection if it waits between two requests. True when it did. */
+  closeIdle(): boolean {
+    const isIdle = this.phase === "reading" && this.requests > 0 && !this.engine.headStarted
+    if (isIdle) this.endIdle()
+    return isIdle
   }
 
   private discardWhileClosing(bytes: number): void {
@@ -392,7 +411,7 @@ export class Http1Connection implements Wire {
 
   private peerEnded(): void {
     this.engine.receiveEnd()
-    if (this.phase === "exchange") this.exchange!.disconnect("client_closed")
+    if (this.phase === "exchange") this.exchange!.peerEnded()
     else if (this.phase === "reading" || this.phase === "discarding") this.end()
   }
 
@@ -405,7 +424,7 @@ export class Http1Connection implements Wire {
 
   private closed(): void {
     if (this.phase === "closed") return
-    this.exchange?.disconnect("client_closed")
+    this.exchange?.connectionClosed()
     this.phase = "closed"
     this.core.connectionClosed(this)
   }
@@ -415,9 +434,17 @@ export class Http1Connection implements Wire {
     this.stream.destroy()
   }
 
-  /** The server is stopping: an idle connection closes now, a busy one after its answer. */
-  stop(): void {
-    if (this.phase === "reading" && !this.engine.headStarted) this.end()
+  /** The server is stopping: an idle connection closes now, a busy one after its answer. True when it is busy. */
+  stop(): boolean {
+    if (this.phase === "reading" && !this.engine.headStarted) this.endIdle()
+    else if (this.phase === "discarding") this.end()
+    return this.phase === "reading" || this.phase === "exchange"
+  }
+
+  /** The server has waited long enough. */
+  cut(): void {
+    if (this.exchange === undefined) this.destroy()
+    else this.exchange.cut()
   }
 
   // ---- time
@@ -427,7 +454,7 @@ export class Http1Connection implements Wire {
     const { settings } = this.core
     switch (this.phase) {
       case "reading":
-        if (this.core.stopping && !this.engine.headStarted) return this.end()
+        if (this.core.stopping && !this.engine.headStarted) return this.endIdle()
         if (this.engine.headStarted || this.requests === 0) this.expire("head", settings.headerTimeoutMillis, now)
         else this.expire("idle", settings.keepAliveTimeoutMillis, now)
         break
@@ -435,7 +462,9 @@ export class Http1Connection implements Wire {
         this.expire("discarding", settings.bodyTimeoutMillis, now)
         break
       case "closing":
-        this.expire("closing", closingMillis, now)
+        // What still waits to be written has the write timeout; only then is it the peer's turn to close.
+        if (this.stream.writableLength > 0) this.sweepWrites(now)
+        else this.expire("closing", closingMillis, now)
         break
       case "exchange":
         this.sweepExchange(now)
@@ -490,11 +519,13 @@ export class Http1Connection implements Wire {
       case "body":
         return this.exchange!.refused(408, "client_timeout")
       case "head":
-        if (!this.engine.headStarted) return this.end()
+        if (!this.engine.headStarted) return this.endIdle()
         this.core.refused("HeadTimeout", 408, "the request head did not arrive in time", this.peer)
         this.engine.abandonHead()
         return this.answerAndEnd(408)
-      default:
+      case "idle":
+        return this.endIdle()
+      case "discarding":
         return this.end()
     }
   }
@@ -503,8 +534,14 @@ export class Http1Connection implements Wire {
 const asText = (bytes: Uint8Array): string =>
   Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1")
 
-/** Bytes the operating system has taken, where the stream can say. */
+/**
+ * A number that changes whenever the operating system takes bytes. A socket counts a write as one piece until all of it
+ * is taken; only its handle's queue shows that a large one is moving.
+ */
 const takenBytes = (stream: Duplex): number => {
-  const socket = stream as Duplex & { readonly bytesWritten?: number }
-  return (socket.bytesWritten ?? 0) - stream.writableLength
+  const socket = stream as Duplex & {
+    readonly bytesWritten?: number
+    readonly _handle?: { readonly writeQueueSize?: number } | null
+  }
+  return (socket.bytesWritten ?? 0) - stream.writableLength - (socket._handle?.writeQueueSize ?? 0)
 }

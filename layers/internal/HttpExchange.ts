@@ -36,6 +36,7 @@ const inWords: Record<Answer, string> = {
 
 const disconnectEvent: HttpReceive = Object.freeze({ type: "http.disconnect" })
 const noHeaders: ReadonlyArray<readonly [string, string]> = []
+const noHeaderList = { name: "headers", problem: "headers must be an array of [name, value]" }
 
 export class HttpExchange implements Contract.HttpExchange, AccessLogEntry {
   readonly type = "http"
@@ -197,9 +198,13 @@ export class HttpExchange implements Contract.HttpExchange, AccessLogEntry {
     return this.refuse({ _tag: "EventOutOfOrder", event, state: inWords[this.answer] })
   }
 
+  private notABoolean(event: string, field: string): Effect.Effect<never, SendError> {
+    return this.refuse({ _tag: "InvalidField", event, field, problem: "it is not a boolean" })
+  }
+
   private handle(event: HttpSend): Effect.Effect<void, SendError> {
     if (this.disconnectReason !== undefined) return Effect.void
-    switch (event.type) {
+    switch (event?.type) {
       case "http.response.start":
         return this.start(event)
       case "http.response.body":
@@ -207,7 +212,8 @@ export class HttpExchange implements Contract.HttpExchange, AccessLogEntry {
         return event.file === undefined && event.stream === undefined ? this.sendBody(event) : this.sendSource(event)
       case "http.response.trailers": {
         if (this.answer !== "trailers") return this.outOfOrder(event.type)
-        const problem = this.wire.readTrailers(event.headers ?? noHeaders)
+        const { headers = noHeaders } = event
+        const problem = Array.isArray(headers) ? this.wire.readTrailers(headers) : noHeaderList
         if (problem !== undefined) return this.refuse({ _tag: "InvalidHeader", event: event.type, ...problem })
         this.finish()
         return this.afterWrite()
@@ -216,6 +222,7 @@ export class HttpExchange implements Contract.HttpExchange, AccessLogEntry {
         if (!this.core.settings.fullFlush) {
           return this.refuse({ _tag: "ExtensionUnavailable", event: event.type, extension: "fullflush" })
         }
+        if (this.answer === "complete") return this.outOfOrder(event.type)
         if (this.answer === "started") this.commit(-1)
         this.wire.flush()
         return this.afterWrite()
@@ -228,7 +235,7 @@ export class HttpExchange implements Contract.HttpExchange, AccessLogEntry {
 
   private start(event: HttpResponseStart): Effect.Effect<void, SendError> {
     if (this.answer !== "none") return this.outOfOrder(event.type)
-    const { headers = noHeaders, status } = event
+    const { headers = noHeaders, status, trailers = false } = event
     if (!Number.isInteger(status) || status < 200 || status > 999) {
       return this.refuse({
         _tag: "InvalidField",
@@ -237,18 +244,20 @@ export class HttpExchange implements Contract.HttpExchange, AccessLogEntry {
         problem: `${String(status)} is not a final status from 200 to 999`
       })
     }
+    if (trailers !== true && trailers !== false) return this.notABoolean(event.type, "trailers")
     const problem = Array.isArray(headers)
-      ? this.wire.readHead(status, headers, event.trailers === true)
-      : { name: "headers", problem: "headers must be an array of [name, value]" }
+      ? this.wire.readHead(status, headers, trailers)
+      : noHeaderList
     if (problem !== undefined) return this.refuse({ _tag: "InvalidHeader", event: event.type, ...problem })
     this.status = status
-    this.hasTrailers = event.trailers === true
+    this.hasTrailers = trailers
     this.answer = "started"
     return Effect.void
   }
 
   private sendBody(event: HttpResponseBody): Effect.Effect<void, SendError> {
-    const more = event.more === true
+    const { more = false } = event
+    if (more !== true && more !== false) return this.notABoolean(event.type, "more")
     let piece: Piece = event.body ?? ""
     let length: number
     if (typeof piece === "string") {
@@ -265,6 +274,7 @@ export class HttpExchange implements Contract.HttpExchange, AccessLogEntry {
     if (this.answer === "started") this.commit(more ? -1 : length)
     if (length > 0) this.writePiece(piece, length)
     if (!more) this.endBody()
+    else if (length === 0) this.wire.flush()
     return this.afterWrite()
   }
 
@@ -302,14 +312,33 @@ export class HttpExchange implements Contract.HttpExchange, AccessLogEntry {
    * whose head is out already can never be right any more, so the exchange ends.
    */
   wrongLength(length: number, last: boolean): Effect.Effect<never, SendError> | undefined {
+    const error = this.lengthProblem(length, last)
+    if (error === undefined) return undefined
+    if (this.answer === "committed") this.breakOff(Cause.fail(error))
+    return Effect.fail(error)
+  }
+
+  /** Why `length` more bytes, the `last` ones or not, do not fit what was declared. */
+  lengthProblem(length: number, last: boolean): SendError | undefined {
     const declaredBytes = this.wire.declaredLength
     const sentBytes = this.bodyBytes + length
     if (declaredBytes === -1 || this.wire.suppressesBody) return undefined
     if (sentBytes === declaredBytes || (sentBytes < declaredBytes && !last)) return undefined
     const _tag = sentBytes > declaredBytes ? "BodyTooLong" : "BodyTooShort"
-    const failure = this.refuse({ _tag, declaredBytes, sentBytes })
-    if (this.answer === "committed") this.disconnect("server_error")
-    return failure
+    return new SendError({ protocol: "http", reason: { _tag, declaredBytes, sentBytes } })
+  }
+
+  /**
+   * Ends the exchange because what is on the wire can never become a whole answer. The application gets its failed
+   * `send` first and is interrupted then, so it can say what it knows.
+   */
+  breakOff(cause: Cause.Cause<unknown>): void {
+    const fiber = this.fiber
+    this.fiber = undefined
+    this.core.reportUnfinished(this, Exit.failCause(cause), true)
+    this.disconnect("server_error")
+    this.fiber = fiber
+    if (fiber !== undefined) queueMicrotask(() => fiber.interruptUnsafe(this.core.fiberId))
   }
 
   /** Writes the head; from here on the answer cannot be changed any more. */
@@ -347,9 +376,13 @@ export class HttpExchange implements Contract.HttpExchange, AccessLogEntry {
 
   /** The wire's buffer has fallen below the low watermark. */
   drained(): void {
+    this.transportHandle?.fell()
+    this.resumeSends()
+  }
+
+  private resumeSends(): void {
     const blocked = this.blockedSends
     this.blockedSends = undefined
-    this.transportHandle?.fell()
     if (blocked !== undefined) { for (const resume of blocked) resume(Effect.void) }
   }
 
@@ -374,6 +407,8 @@ export class HttpExchange implements Contract.HttpExchange, AccessLogEntry {
     if (this.ended) return
     this.disconnectReason = reason
     this.core.record(this)
+    // Before anything of the application's runs: an application that ends now must find the wire cut, not open.
+    this.wire.abort(reason)
     if (this.disconnectedDeferred !== undefined) {
       Deferred.doneUnsafe(this.disconnectedDeferred, Effect.succeed(reason))
     }
@@ -381,10 +416,33 @@ export class HttpExchange implements Contract.HttpExchange, AccessLogEntry {
     this.onDisconnectCallbacks = undefined
     if (callbacks !== undefined) { for (const callback of callbacks) this.call(() => callback(reason)) }
     this.resumeReceivers()
-    this.drained()
-    this.wire.abort(reason)
-    this.fiber?.interruptUnsafe(this.core.fiberId)
+    // First the interruption: what stands behind a send that waited must not run as if it had been sent.
+    this.interrupt()
+    this.resumeSends()
     this.release()
+  }
+
+  /** Stops the application, whatever it is doing. */
+  interrupt(): void {
+    this.fiber?.interruptUnsafe(this.core.fiberId)
+  }
+
+  /** The server has waited long enough: ends the exchange, or what the application still does after its answer. */
+  cut(): void {
+    if (this.answer === "complete") this.interrupt()
+    else this.disconnect("server_shutdown")
+  }
+
+  /** The client has ended its side: what the application still does after a complete answer, it does for nobody. */
+  peerEnded(): void {
+    this.disconnect("client_closed")
+    if (this.answer === "complete" && !this.released) this.core.abandon(this)
+  }
+
+  /** The connection has closed: no send waits for it any longer. */
+  connectionClosed(): void {
+    this.peerEnded()
+    this.resumeSends()
   }
 
   private resumeReceivers(): void {

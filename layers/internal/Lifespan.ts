@@ -3,10 +3,12 @@
  * the application for the whole time; the server only asks and waits. See `ServerSettings.lifespan` for the modes.
  */
 import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as Scope from "effect/Scope"
 import type { App } from "../../src/app/App.ts"
 import type { LifespanExchange } from "../../src/app/Exchange.ts"
 import { SendError } from "../../src/app/SendError.ts"
@@ -15,130 +17,155 @@ import { contract, type State } from "../../src/schema/Scope.ts"
 import { ServerError } from "../../src/service/Server.ts"
 import type { WireSettings } from "./WireSettings.ts"
 
-export interface Lifespan {
-  /** What the startup left for requests; `undefined` when the application has no lifespan. */
-  readonly state: State | undefined
-  /** Tells the application to stop and waits for it, at most `shutdownTimeout`. */
-  readonly shutdown: Effect.Effect<void>
-}
-
-const none: Lifespan = { state: undefined, shutdown: Effect.void }
-
 const startupFailed = (problem: string) => new ServerError({ reason: { _tag: "StartupFailed", problem } })
 
-type Answer = { readonly _tag: "complete" } | { readonly _tag: "failed"; readonly message: string } | {
-  readonly _tag: "declined"
-  readonly how: string
+type Answer =
+  | { readonly _tag: "complete" }
+  | { readonly _tag: "failed"; readonly message: string }
+  | { readonly _tag: "declined"; readonly how: string }
+
+/** What the server and the application have said to each other. */
+interface Talk {
+  readonly startup: Deferred.Deferred<Answer>
+  readonly stopping: Deferred.Deferred<void>
+  readonly shutdown: Deferred.Deferred<Answer>
+  /** Done when the application has ended, or waits for an event that will never come. */
+  readonly finished: Deferred.Deferred<void>
+  /** True from the moment the application has said that it is ready. */
+  started: boolean
 }
 
-/** Starts the application's lifespan and waits for its answer. **Fails with** `ServerError` when it must not be served. */
+/**
+ * Starts the application's lifespan and waits for its answer; when `scope` closes, tells it to stop and waits at most
+ * `shutdownTimeout`. Yields what the startup left for requests, `undefined` when the application has no lifespan.
+ *
+ * **Fails with** `ServerError` when the application must not be served.
+ */
 export const start = Effect.fnUntraced(function*(
   app: App<unknown, never>,
-  settings: WireSettings
-): Effect.fn.Return<Lifespan, ServerError> {
-  if (settings.lifespan === "off") return none
+  settings: WireSettings,
+  context: Context.Context<never>,
+  scope: Scope.Scope
+): Effect.fn.Return<State | undefined, ServerError> {
+  if (settings.lifespan === "off") return undefined
   const state: State = {}
-  const startup = yield* Deferred.make<Answer>()
-  const shutdown = yield* Deferred.make<Answer>()
-  const stopping = yield* Deferred.make<void>()
-  const fiber = yield* Effect.forkDetach(
-    Effect.suspend(() => app(makeExchange(state, startup, shutdown, stopping))),
-    { startImmediately: true }
-  )
-  fiber.addObserver((exit) => {
-    const how = Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "it returned without an answer"
-    if (Exit.isFailure(exit) && Deferred.isDoneUnsafe(startup) && !Cause.hasInterruptsOnly(exit.cause)) {
-      Effect.runForkWith(fiberContext)(Effect.logError("The application's lifespan failed", exit.cause))
-    }
-    Deferred.doneUnsafe(startup, Effect.succeed({ _tag: "declined", how }))
-    Deferred.doneUnsafe(shutdown, Effect.succeed({ _tag: "declined", how }))
-  })
-  const fiberContext = yield* Effect.context<never>()
-
+  const talk = yield* Effect.uninterruptible(Effect.suspend(() => {
+    const { fiber, talk } = begin(app, state, context)
+    return Effect.as(Scope.addFinalizer(scope, Effect.provideContext(stop(talk, fiber, settings), context)), talk)
+  }))
   const limit = settings.lifespanStartupTimeoutMillis
-  const answer = yield* limit === 0 ? Deferred.await(startup) : Effect.timeoutOrElse(Deferred.await(startup), {
+  const answer = yield* limit === 0 ? Deferred.await(talk.startup) : Effect.timeoutOrElse(Deferred.await(talk.startup), {
     duration: limit,
-    orElse: () =>
-      Effect.andThen(
-        Fiber.interrupt(fiber),
-        Effect.fail(startupFailed(`it did not answer lifespan.startup within ${limit} ms`))
-      )
+    orElse: () => Effect.fail(startupFailed(`it did not answer lifespan.startup within ${limit} ms`))
   })
   switch (answer._tag) {
     case "failed":
-      return yield* Effect.andThen(Fiber.interrupt(fiber), Effect.fail(startupFailed(answer.message || "no reason given")))
+      return yield* Effect.fail(startupFailed(answer.message || "no reason given"))
     case "declined":
       if (settings.lifespan === "on") return yield* Effect.fail(startupFailed(`it has no lifespan: ${answer.how}`))
       yield* Effect.logInfo("The application has no lifespan; serving without")
       yield* Effect.logDebug(`The application declined the lifespan: ${answer.how}`)
-      return none
+      return undefined
     case "complete":
-      return { state, shutdown: stop(fiber, shutdown, stopping, settings) }
+      return state
   }
 })
 
-const stop = (
-  fiber: Fiber.Fiber<void, unknown>,
-  answered: Deferred.Deferred<Answer>,
-  stopping: Deferred.Deferred<void>,
-  settings: WireSettings
-): Effect.Effect<void> =>
-  Deferred.succeed(stopping, undefined).pipe(
-    Effect.andThen(Deferred.await(answered)),
-    Effect.flatMap((answer) =>
-      answer._tag === "failed" ? Effect.logError(`The application failed to stop cleanly: ${answer.message}`) : Effect.void
-    ),
-    Effect.andThen(Fiber.await(fiber)),
-    Effect.timeoutOrElse({
-      duration: settings.shutdownTimeoutMillis,
-      orElse: () => Effect.logWarning("The application did not finish lifespan.shutdown in time; interrupted")
-    }),
-    Effect.andThen(Fiber.interrupt(fiber)),
+const begin = (app: App<unknown, never>, state: State, context: Context.Context<never>) => {
+  const talk: Talk = {
+    startup: Deferred.makeUnsafe(),
+    stopping: Deferred.makeUnsafe(),
+    shutdown: Deferred.makeUnsafe(),
+    finished: Deferred.makeUnsafe(),
+    started: false
+  }
+  const runFork = Effect.runForkWith(context)
+  const fiber = runFork(Effect.suspend(() => app(makeExchange(state, talk))))
+  fiber.addObserver((exit) => {
+    const how = Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "it returned without an answer"
+    if (Exit.isFailure(exit) && Deferred.isDoneUnsafe(talk.startup) && !Cause.hasInterruptsOnly(exit.cause)) {
+      runFork(Effect.logError("The application's lifespan failed", exit.cause))
+    }
+    Deferred.doneUnsafe(talk.startup, Effect.succeed({ _tag: "declined", how }))
+    Deferred.doneUnsafe(talk.shutdown, Effect.succeed({ _tag: "declined", how }))
+    Deferred.doneUnsafe(talk.finished, Effect.void)
+  })
+  return { fiber, talk }
+}
+
+const stop = (talk: Talk, fiber: Fiber.Fiber<void, unknown>, settings: WireSettings): Effect.Effect<void> =>
+  Effect.suspend(() => talk.started ? askToStop(talk, settings) : Effect.void).pipe(
+    Effect.andThen(Effect.sync(() => fiber.interruptUnsafe())),
+    // What cannot be interrupted is not waited for any longer.
+    Effect.andThen(Effect.timeoutOption(Fiber.await(fiber), settings.disconnectGraceMillis)),
     Effect.asVoid
   )
 
-const makeExchange = (
-  state: State,
-  startup: Deferred.Deferred<Answer>,
-  shutdown: Deferred.Deferred<Answer>,
-  stopping: Deferred.Deferred<void>
-): LifespanExchange => {
-  let asked = 0
+const askToStop = (talk: Talk, settings: WireSettings): Effect.Effect<unknown> =>
+  Deferred.succeed(talk.stopping, undefined).pipe(
+    Effect.andThen(Deferred.await(talk.shutdown)),
+    Effect.timeoutOption(settings.shutdownTimeoutMillis),
+    Effect.flatMap((answer) => {
+      if (answer._tag === "None") {
+        return Effect.logWarning("The application did not finish lifespan.shutdown in time; interrupted")
+      }
+      return Effect.andThen(
+        answer.value._tag === "failed"
+          ? Effect.logError(`The application failed to stop cleanly: ${answer.value.message || "no reason given"}`)
+          : Effect.void,
+        // The answer may be followed by a little more.
+        Effect.timeoutOption(Deferred.await(talk.finished), settings.disconnectGraceMillis)
+      )
+    })
+  )
+
+const makeExchange = (state: State, talk: Talk): LifespanExchange => {
+  const { finished, shutdown, startup, stopping } = talk
+  let told: "nothing" | "startup" | "shutdown" = "nothing"
   const receive = Effect.suspend((): Effect.Effect<LifespanReceive> => {
-    asked++
-    if (asked === 1) return Effect.succeed({ type: "lifespan.startup" })
-    return Effect.as(Deferred.await(stopping), { type: "lifespan.shutdown" } as const)
+    switch (told) {
+      case "nothing":
+        told = "startup"
+        return Effect.succeed({ type: "lifespan.startup" })
+      case "startup":
+        return Effect.map(Deferred.await(stopping), () => {
+          told = "shutdown"
+          return { type: "lifespan.shutdown" }
+        })
+      case "shutdown":
+        if (Deferred.isDoneUnsafe(shutdown)) Deferred.doneUnsafe(finished, Effect.void)
+        return Effect.never
+    }
   })
   const answer = (event: LifespanSend["type"], to: Deferred.Deferred<Answer>, value: Answer) =>
-    Effect.suspend(() =>
-      Deferred.doneUnsafe(to, Effect.succeed(value)) ? Effect.void : outOfOrder(event, "it has been answered already")
-    )
+    Deferred.doneUnsafe(to, Effect.succeed(value)) ? Effect.void : outOfOrder(event, "it has been answered already")
+  const handle = (event: LifespanSend): Effect.Effect<void, SendError> => {
+    switch (event.type) {
+      case "lifespan.startup.complete":
+        if (!Deferred.isDoneUnsafe(startup)) talk.started = true
+        return answer(event.type, startup, { _tag: "complete" })
+      case "lifespan.startup.failed":
+        return answer(event.type, startup, { _tag: "failed", message: event.message ?? "" })
+      case "lifespan.shutdown.complete":
+      case "lifespan.shutdown.failed":
+        if (!Deferred.isDoneUnsafe(stopping)) return outOfOrder(event.type, "the server is not stopping")
+        return event.type === "lifespan.shutdown.complete"
+          ? answer(event.type, shutdown, { _tag: "complete" })
+          : answer(event.type, shutdown, { _tag: "failed", message: event.message ?? "" })
+      default:
+        return Effect.fail(
+          new SendError({
+            protocol: "lifespan",
+            reason: { _tag: "UnknownEvent", event: String((event as { readonly type?: unknown } | undefined)?.type) }
+          })
+        )
+    }
+  }
   return {
     type: "lifespan",
     scope: { type: "lifespan", slipway: contract, state },
     receive,
-    send: (event) => {
-      switch (event.type) {
-        case "lifespan.startup.complete":
-          return answer(event.type, startup, { _tag: "complete" })
-        case "lifespan.startup.failed":
-          return answer(event.type, startup, { _tag: "failed", message: event.message ?? "" })
-        case "lifespan.shutdown.complete":
-        case "lifespan.shutdown.failed":
-          return Deferred.isDoneUnsafe(stopping)
-            ? answer(event.type, shutdown, event.type === "lifespan.shutdown.complete"
-              ? { _tag: "complete" }
-              : { _tag: "failed", message: event.message ?? "" })
-            : outOfOrder(event.type, "the server is not stopping")
-        default:
-          return Effect.fail(
-            new SendError({
-              protocol: "lifespan",
-              reason: { _tag: "UnknownEvent", event: String((event as { readonly type?: unknown }).type) }
-            })
-          )
-      }
-    }
+    send: (event) => Effect.suspend(() => handle(event))
   }
 }
 

@@ -1,21 +1,18 @@
 /**
- * One listening socket. Owns the socket from bind to close, the socket file of a unix address, and what to do when the
- * process runs out of file descriptors: stop accepting for a moment instead of spinning.
+ * One listening socket. Owns the socket from bind to close, and the socket file of a unix address. What happens when
+ * descriptors run out is the business of Descriptors.ts.
  */
 import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
 import * as Fs from "node:fs"
 import * as Net from "node:net"
+import * as Path from "node:path"
 import type { ListenSpec, ServerSettings } from "../../src/schema/Settings.ts"
 import { type Address, ServerError } from "../../src/service/Server.ts"
 import type { Peer } from "./Peer.ts"
 import type { ServerCore } from "./ServerCore.ts"
 
-export interface Listener {
-  readonly address: Address
-  readonly server: Net.Server
-  /** The file to remove when the listener closes, with its inode: a successor's file is not ours. */
-  readonly file: { readonly path: string; readonly inode: number } | undefined
-}
+type UnixSpec = Extract<ListenSpec, { readonly _tag: "unix" }>
 
 const advices: { readonly [code: string]: string } = {
   EADDRINUSE: "another program listens there; stop it or choose another address",
@@ -25,6 +22,8 @@ const advices: { readonly [code: string]: string } = {
   ENOTFOUND: "the host name cannot be resolved; check its spelling, or give an IP address",
   EAI_AGAIN: "the host name cannot be resolved now; check the resolver, or give an IP address",
   ENOENT: "the folder of the socket file does not exist; create it first",
+  ENOTDIR: "a part of the socket's path is not a folder; choose another path",
+  EROFS: "the folder of the socket file cannot be written to; choose another path",
   ENOTSOCK: "there is a file that is not a socket; choose another path, or remove it yourself",
   EAFNOSUPPORT: "this machine does not support that kind of address",
   EINVAL: "the address is not valid here; a socket path may be at most 107 bytes long",
@@ -41,80 +40,102 @@ const listenFailed = (spec: ListenSpec, code: string): ServerError =>
     }
   })
 
-/** Binds and listens. **Fails with** `ServerError` that names the address and says what to do. */
+/**
+ * Binds and listens until the scope closes, which keeps open connections open.
+ *
+ * **Fails with** `ServerError` that names the address and says what to do.
+ */
 export const openListener = Effect.fnUntraced(function*(
   core: ServerCore,
   spec: ListenSpec,
   settings: ServerSettings
-): Effect.fn.Return<Listener, ServerError> {
-  if (spec._tag === "unix") yield* removeStaleFile(spec)
-  const server = Net.createServer({
-    allowHalfOpen: true,
-    noDelay: true,
-    highWaterMark: settings.writeHighWaterMark
-  })
-  yield* Effect.callback<void, ServerError>((resume) => {
-    server.once("error", (error: NodeJS.ErrnoException) => resume(Effect.fail(listenFailed(spec, error.code ?? error.message))))
-    server.once("listening", () => resume(Effect.void))
-    server.on("connection", (socket: Net.Socket) => core.accept(socket, peerOf(socket, spec)))
-    if (spec._tag === "tcp") {
-      server.listen({ host: spec.host, port: spec.port, backlog: settings.backlog })
-    } else {
-      listenOnFile(server, spec.path, settings)
-    }
-  })
-  server.removeAllListeners("error")
-  server.on("error", (error) => core.log(Effect.logError("A listener failed", error)))
-  server.on("drop", () => {})
-  return { address: addressOf(server, spec), server, file: yield* chmod(spec, settings, server) }
-})
-
-/** The file must never be open to more than its mode says, not even between bind and chmod. */
-const listenOnFile = (server: Net.Server, path: string, settings: ServerSettings): void => {
-  const umask = process.umask(0o177)
-  try {
-    server.listen({ path, backlog: settings.backlog })
-  } finally {
-    process.umask(umask)
-  }
-}
-
-const chmod = (
-  spec: ListenSpec,
-  settings: ServerSettings,
-  server: Net.Server
-): Effect.Effect<Listener["file"], ServerError> =>
-  Effect.suspend(() => {
-    if (spec._tag === "tcp" || spec.path.startsWith("\0")) return Effect.succeed(undefined)
-    try {
-      Fs.chmodSync(spec.path, settings.unixMode)
-      return Effect.succeed({ path: spec.path, inode: Fs.statSync(spec.path).ino })
-    } catch (error) {
-      server.close()
-      return Effect.fail(listenFailed(spec, (error as NodeJS.ErrnoException).code ?? "EACCES"))
-    }
-  })
-
-/** A socket file that nobody listens on is left over from a process that died, and may be replaced. */
-const removeStaleFile = (spec: Extract<ListenSpec, { readonly _tag: "unix" }>): Effect.Effect<void, ServerError> =>
-  Effect.suspend(() => {
-    const stat = Fs.statSync(spec.path, { throwIfNoEntry: false })
-    if (stat === undefined) return Effect.void
-    if (!stat.isSocket()) return Effect.fail(listenFailed(spec, "ENOTSOCK"))
-    return Effect.callback<void, ServerError>((resume) => {
-      const probe = Net.connect({ path: spec.path })
-      probe.once("connect", () => {
-        probe.destroy()
-        resume(Effect.fail(listenFailed(spec, "EADDRINUSE")))
+): Effect.fn.Return<Address, ServerError, Scope.Scope> {
+  if (spec._tag === "unix") yield* checkFile(spec)
+  const server = yield* Effect.acquireRelease(
+    Effect.sync(() => {
+      const server = Net.createServer({
+        allowHalfOpen: true,
+        noDelay: true,
+        highWaterMark: settings.writeHighWaterMark
       })
-      probe.once("error", (error: NodeJS.ErrnoException) => {
-        if (error.code === "ECONNREFUSED") Fs.rmSync(spec.path, { force: true })
-        resume(error.code === "ECONNREFUSED" || error.code === "ENOENT"
-          ? Effect.void
-          : Effect.fail(listenFailed(spec, error.code ?? "EADDRINUSE")))
+      server.on("connection", (socket: Net.Socket) => core.accept(socket, peerOf(socket, spec)))
+      return server
+    }),
+    (server) => Effect.sync(() => void server.close())
+  )
+  const listen = (options: Net.ListenOptions) =>
+    Effect.callback<void, ServerError>((resume) => {
+      const fail = (error: NodeJS.ErrnoException) => resume(Effect.fail(listenFailed(spec, error.code ?? error.message)))
+      server.once("error", fail)
+      server.listen({ ...options, backlog: settings.backlog }, () => {
+        server.off("error", fail)
+        server.on("error", (error) => core.log(Effect.logError("A listener failed", error)))
+        resume(Effect.void)
       })
     })
+  if (spec._tag === "tcp") yield* listen({ host: spec.host, port: spec.port })
+  else if (spec.path.startsWith("\0")) yield* listen({ path: spec.path })
+  else yield* listenOnFile(spec, settings, listen)
+  return addressOf(server, spec)
+})
+
+/** Runs what the file system may refuse. */
+const attempt = <A>(spec: UnixSpec, operation: () => A): Effect.Effect<A, ServerError> =>
+  Effect.suspend(() => {
+    try {
+      return Effect.succeed(operation())
+    } catch (error) {
+      return Effect.fail(listenFailed(spec, (error as NodeJS.ErrnoException).code ?? String(error)))
+    }
   })
+
+/**
+ * Listens in a folder that only we can enter, and moves the socket to its place once it has its mode. So it is never
+ * open to more than its mode says; one that is replaced is never missing; and the runtime, which removes the file it was
+ * bound to when it closes, does not remove the file of a successor.
+ */
+const listenOnFile = Effect.fnUntraced(function*(
+  spec: UnixSpec,
+  settings: ServerSettings,
+  listen: (options: Net.ListenOptions) => Effect.Effect<void, ServerError>
+): Effect.fn.Return<void, ServerError, Scope.Scope> {
+  const { path } = spec
+  const folder = yield* attempt(spec, () => Fs.mkdtempSync(Path.join(Path.dirname(path), ".")))
+  const bound = Path.join(folder, "s")
+  const place = Effect.andThen(
+    listen({ path: bound }),
+    attempt(spec, () => {
+      Fs.chmodSync(bound, settings.unixMode)
+      const { ino } = Fs.statSync(bound)
+      Fs.renameSync(bound, path)
+      return ino
+    })
+  )
+  yield* Effect.acquireRelease(
+    Effect.ensuring(place, Effect.sync(() => Fs.rmSync(folder, { force: true, recursive: true }))),
+    (inode) =>
+      Effect.sync(() => {
+        if (Fs.statSync(path, { throwIfNoEntry: false })?.ino === inode) Fs.rmSync(path, { force: true })
+      })
+  )
+})
+
+/** Succeeds when nothing is in the way. A socket that nobody listens on is left over from a process that died. */
+const checkFile = Effect.fnUntraced(function*(spec: UnixSpec): Effect.fn.Return<void, ServerError> {
+  const stat = yield* attempt(spec, () => Fs.statSync(spec.path, { throwIfNoEntry: false }))
+  if (stat === undefined) return
+  if (!stat.isSocket()) return yield* Effect.fail(listenFailed(spec, "ENOTSOCK"))
+  yield* Effect.callback<void, ServerError>((resume) => {
+    const probe = Net.connect({ path: spec.path })
+    probe.once("connect", () => {
+      probe.destroy()
+      resume(Effect.fail(listenFailed(spec, "EADDRINUSE")))
+    })
+    probe.once("error", ({ code = "EADDRINUSE" }: NodeJS.ErrnoException) =>
+      resume(code === "ECONNREFUSED" || code === "ENOENT" ? Effect.void : Effect.fail(listenFailed(spec, code))))
+    return Effect.sync(() => void probe.destroy())
+  })
+})
 
 const addressOf = (server: Net.Server, spec: ListenSpec): Address => {
   if (spec._tag === "unix") return { _tag: "unix", path: spec.path }
@@ -133,13 +154,3 @@ const peerOf = (socket: Net.Socket, spec: ListenSpec): Peer => {
 
 /** An IPv4 client of a listener on `::` is an IPv4 client. */
 const plainAddress = (address: string): string => address.startsWith("::ffff:") ? address.slice(7) : address
-
-/** Stops accepting; connections that are open stay open. Removes the socket file if it is still ours. */
-export const closeListener = (listener: Listener): Effect.Effect<void> =>
-  Effect.sync(() => {
-    const { file, server } = listener
-    if (file !== undefined && Fs.statSync(file.path, { throwIfNoEntry: false })?.ino === file.inode) {
-      Fs.rmSync(file.path, { force: true })
-    }
-    server.close()
-  })

@@ -9,18 +9,25 @@ import { Duplex } from "node:stream"
 export interface PipeOptions {
   /** Bytes one end holds for the other before writes wait. Stands for the socket buffers. Default 65536. */
   readonly bufferBytes?: number
+  /** Unsent bytes at which the server's end asks its writer to wait for `drain`. Default 65536. */
+  readonly serverHighWaterMark?: number
 }
 
 class End extends Duplex {
   peer!: End
-  bytesWritten = 0
+  private delivered = 0
   private readonly bufferBytes: number
   private waitingWrite: (() => void) | undefined = undefined
   private reset = false
 
-  constructor(bufferBytes: number) {
-    super({ allowHalfOpen: true, readableHighWaterMark: bufferBytes, writableHighWaterMark: bufferBytes })
+  constructor(bufferBytes: number, writableHighWaterMark: number) {
+    super({ allowHalfOpen: true, readableHighWaterMark: bufferBytes, writableHighWaterMark })
     this.bufferBytes = bufferBytes
+  }
+
+  /** As on a socket: bytes that were written, waiting ones included. */
+  get bytesWritten(): number {
+    return this.delivered + this.writableLength
   }
 
   override _read(): void {
@@ -32,7 +39,7 @@ class End extends Duplex {
   override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
     queueMicrotask(() => {
       if (this.peer.destroyed) return done(this.peer.reset ? resetError() : null)
-      this.bytesWritten += chunk.length
+      this.delivered += chunk.length
       // A copy: the network never hands the reader the writer's memory.
       if (this.peer.push(Buffer.from(chunk)) || this.peer.readableLength < this.bufferBytes) done()
       else this.waitingWrite = done
@@ -70,8 +77,8 @@ const resetError = (): Error => Object.assign(new Error("read ECONNRESET"), { co
 /** Makes a connection: its two ends. */
 export const makePipe = (options: PipeOptions = {}): readonly [client: End, server: End] => {
   const bufferBytes = options.bufferBytes ?? 65_536
-  const client = new End(bufferBytes)
-  const server = new End(bufferBytes)
+  const client = new End(bufferBytes, bufferBytes)
+  const server = new End(bufferBytes, options.serverHighWaterMark ?? 65_536)
   client.peer = server
   server.peer = client
   return [client, server]

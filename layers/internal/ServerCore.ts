@@ -24,6 +24,11 @@ import { ServerTime } from "./ServerTime.ts"
 import { inSpan, isTracing } from "./Tracing.ts"
 import type { WireSettings } from "./WireSettings.ts"
 
+/** Connections above the limit that are told so before they are closed; further ones are closed without a word. */
+const surplusConnections = 1000
+
+const ignore = (): void => {}
+
 export class ServerCore {
   readonly settings: WireSettings
   readonly limits: Limits
@@ -46,6 +51,8 @@ export class ServerCore {
   private readonly accessLog: Context.Service.Shape<typeof AccessLog> | undefined
   private readonly stopSignal = Deferred.makeUnsafe<void>()
   private readonly extensions: Extensions
+  /** Exchanges that outlive their connections, with the time at which those closed. */
+  private readonly abandoned = new Map<HttpExchange, number>()
   private allGone: Deferred.Deferred<void> | undefined = undefined
   private lines = ["", "", "", ""]
   private requestCount = 0
@@ -68,7 +75,7 @@ export class ServerCore {
       headerBytes: settings.maxHeaderBytes,
       headerCount: settings.maxHeaderCount,
       bodyBytes: settings.maxBodyBytes === 0 ? Infinity : settings.maxBodyBytes,
-      chunkExtensionBytes: settings.maxChunkFramingBytes
+      chunkExtensionBytes: settings.maxChunkExtensionBytes
     }
     this.metrics = metricsFor(context)
     this.time = new ServerTime(context)
@@ -88,20 +95,37 @@ export class ServerCore {
   accept(stream: Duplex, peer: Peer): void {
     this.totalConnections++
     this.metrics.totalConnections++
+    const { maxConnections } = this.settings
+    const isSurplus = maxConnections > 0 && this.connections.size >= maxConnections
+    if (isSurplus && this.connections.size >= maxConnections + surplusConnections) {
+      this.countRefused("TooManyConnections")
+      stream.on("error", ignore)
+      stream.destroy()
+      return
+    }
     const connection = new Http1Connection(this, stream, peer)
     this.connections.add(connection)
     this.metrics.openConnections++
-    if (this.settings.maxConnections > 0 && this.connections.size > this.settings.maxConnections) {
-      connection.refuseConnection()
-    } else if (this.stopping) {
-      connection.stop()
-    }
+    if (isSurplus) connection.refuseConnection()
+    else if (this.stopping) connection.stop()
   }
 
   connectionClosed(connection: Http1Connection): void {
     if (!this.connections.delete(connection)) return
     this.metrics.openConnections--
     this.checkGone()
+  }
+
+  /** Closes the connections that wait between two requests, to get their resources back. How many there were. */
+  closeIdle(): number {
+    let closed = 0
+    for (const connection of this.connections) if (connection.closeIdle()) closed++
+    return closed
+  }
+
+  /** The client has gone and the application still runs: it gets `disconnectGrace`. */
+  abandon(exchange: HttpExchange): void {
+    if (!this.abandoned.has(exchange)) this.abandoned.set(exchange, this.time.now())
   }
 
   exchangeEnded(): void {
@@ -164,8 +188,7 @@ export class ServerCore {
 
   /** Counts and logs a request that never became an exchange. */
   refused(kind: string, status: number, message: string, peer: Peer): void {
-    this.totalRefused++
-    this.metrics.refuse(kind)
+    this.countRefused(kind)
     this.accessLog?.write({
       scope: undefined,
       client: clientText(peer),
@@ -178,6 +201,11 @@ export class ServerCore {
       problem: kind
     })
     this.log(Effect.logDebug(`Refused a request from ${clientText(peer)} with ${status}: ${message}`))
+  }
+
+  private countRefused(kind: string): void {
+    this.totalRefused++
+    this.metrics.refuse(kind)
   }
 
   nextRequestId(): string {
@@ -241,11 +269,21 @@ export class ServerCore {
     if (this.time.tick()) this.makeLines()
     const now = this.time.now()
     for (const connection of this.connections) connection.sweep(now)
+    for (const [exchange, since] of this.abandoned) {
+      if (exchange.released) this.abandoned.delete(exchange)
+      else if (now - since >= this.settings.disconnectGraceMillis) this.interruptAbandoned(exchange)
+    }
+  }
+
+  private interruptAbandoned(exchange: HttpExchange): void {
+    this.abandoned.delete(exchange)
+    exchange.interrupt()
   }
 
   /** Looks at all waits for ever. One fiber for the whole server, whatever the number of connections. */
   get sweeping(): Effect.Effect<never> {
-    return Effect.forever(Effect.andThen(Effect.sleep(this.sweepMillis), Effect.sync(() => this.sweep())))
+    const sweep = Effect.catchCause(Effect.sync(() => this.sweep()), (cause) => Effect.logError("A sweep failed", cause))
+    return Effect.forever(Effect.andThen(Effect.sleep(this.sweepMillis), sweep))
   }
 
   // ---- the end
@@ -275,30 +313,48 @@ export class ServerCore {
       if (this.stopping) return Effect.void
       this.stopping = true
       const gone = this.allGone = Deferred.makeUnsafe<void>()
+      const answeredBefore = this.totalExchanges - this.exchanges
+      let busy = 0
+      for (const connection of this.connections) if (connection.stop()) busy++
       Deferred.doneUnsafe(this.stopSignal, Effect.void)
-      for (const connection of this.connections) connection.stop()
       this.checkGone()
-      const waited = this.exchanges
       return Deferred.await(gone).pipe(
         Effect.timeoutOption(this.settings.shutdownTimeoutMillis),
-        Effect.flatMap((finished) => finished._tag === "Some" ? Effect.void : this.cut(gone, waited)),
+        Effect.flatMap((finished) => finished._tag === "Some" ? Effect.succeed(0) : this.cut(gone)),
+        Effect.flatMap((cut) => this.reportStop(this.totalExchanges - answeredBefore, busy, cut)),
         Effect.andThen(this.accessLog?.flush ?? Effect.void)
       )
     })
   }
 
-  private cut(gone: Deferred.Deferred<void>, waited: number): Effect.Effect<void> {
+  /** Ends what is still there. How many exchanges there were. */
+  private cut(gone: Deferred.Deferred<void>): Effect.Effect<number> {
     return Effect.suspend(() => {
       const cut = this.exchanges
-      for (const connection of this.connections) connection.exchange?.disconnect("server_shutdown")
+      for (const connection of this.connections) connection.cut()
+      for (const exchange of this.abandoned.keys()) this.interruptAbandoned(exchange)
       return Deferred.await(gone).pipe(
         Effect.timeoutOption(this.settings.disconnectGraceMillis),
-        Effect.andThen(Effect.sync(() => {
+        Effect.map(() => {
           for (const connection of this.connections) connection.destroy()
-        })),
-        Effect.andThen(Effect.logWarning(`Stopped: waited for ${waited} exchanges, cut ${cut} of them`))
+          return cut
+        })
+      )
+    })
+  }
+
+  private reportStop(requests: number, connections: number, cut: number): Effect.Effect<void> {
+    return Effect.sync(() => {
+      if (this.totalConnections === 0) return
+      const waited = `Stopped: waited for ${count(requests, "request")} on ${count(connections, "connection")}`
+      const running = this.exchanges === 0 ? "" : `, of which ${this.exchanges} still run${this.exchanges === 1 ? "s" : ""}`
+      this.log(
+        cut === 0
+          ? Effect.logInfo(`${waited}, cut none`)
+          : Effect.logWarning(`${waited}, cut ${count(cut, "request")}${running}`)
       )
     })
   }
 }
 
+const count = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? "" : "s"}`

@@ -4,6 +4,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
@@ -14,15 +15,14 @@ import * as Lifespan from "./Lifespan.ts"
 import { ServerCore } from "./ServerCore.ts"
 import { fromSettings } from "./WireSettings.ts"
 
-/** What a layer's listeners give back. */
-export interface Listening {
-  readonly addresses: ReadonlyArray<Address>
-  /** Stops accepting. Connections that are open stay. */
-  readonly close: Effect.Effect<void>
-}
-
-/** Starts listening; connections go to `core.accept` at once. */
-export type Listen = (core: ServerCore, settings: ServerSettings) => Effect.Effect<Listening, ServerError>
+/**
+ * Starts listening until the scope closes; connections go to `core.accept` at once. When the scope closes no more are
+ * accepted; those that are open stay.
+ */
+export type Listen = (
+  core: ServerCore,
+  settings: ServerSettings
+) => Effect.Effect<ReadonlyArray<Address>, ServerError, Scope.Scope>
 
 const noStats: Stats = {
   connections: 0,
@@ -43,34 +43,42 @@ export const makeServer = Effect.fnUntraced(function*(
     return yield* Effect.fail(new ServerError({ reason: { _tag: "SettingsInvalid", error: resolved.failure } }))
   }
   const settings = resolved.success
+  const wireSettings = fromSettings(settings)
   let core: ServerCore | undefined
   let addresses: ReadonlyArray<Address> = []
   let serving = false
+
+  /** Finalizers run from the last to the first: accepting, connections, sweep, lifespan, the application's own scope. */
+  const start = Effect.fnUntraced(function*(app: App<unknown, never>, scope: Scope.Scope) {
+    const context = Context.add(yield* Effect.context<never>(), Scope.Scope, yield* Scope.fork(scope))
+    const state = yield* Lifespan.start(app, wireSettings, context, scope)
+    const started = new ServerCore({
+      settings: wireSettings,
+      app,
+      context,
+      fiberId: yield* Effect.fiberId,
+      idPrefix: `${(yield* Random.nextIntBetween(0, 0x7fffffff)).toString(36)}-`
+    })
+    started.state = state
+    core = started
+    yield* Effect.forkIn(started.sweeping, scope, { startImmediately: true })
+    yield* Scope.addFinalizer(scope, started.stop)
+    addresses = yield* Scope.provide(listen(started, settings), scope)
+    yield* Scope.addFinalizer(scope, Effect.sync(() => void (addresses = [])))
+  })
+
   return Server.of({
     addresses: Effect.sync(() => addresses),
     stats: Effect.sync(() => core?.stats ?? noStats),
     serve: Effect.fnUntraced(function*<E, R>(app: App<E, R>) {
       if (serving) return yield* Effect.fail(new ServerError({ reason: { _tag: "AlreadyServing" } }))
       serving = true
-      const scope = yield* Effect.scope
-      const context = yield* Effect.context<R | Scope.Scope>()
-      const wireSettings = fromSettings(settings)
-      const provided = app as unknown as App<unknown, never>
-
-      const lifespan = yield* Lifespan.start(provided, wireSettings)
-      yield* Scope.addFinalizer(scope, lifespan.shutdown)
-      const started = core = new ServerCore({
-        settings: wireSettings,
-        app: provided,
-        context: context as Context.Context<never>,
-        fiberId: yield* Effect.fiberId,
-        idPrefix: `${(yield* Random.nextIntBetween(0, 0x7fffffff)).toString(36)}-`
+      const scope = yield* Scope.fork(yield* Effect.scope)
+      // A start that fails, or is given up, leaves nothing behind and may be tried again.
+      yield* Effect.onError(start(app as unknown as App<unknown, never>, scope), (cause) => {
+        serving = false
+        return Scope.close(scope, Exit.failCause(cause))
       })
-      started.state = lifespan.state
-      yield* Effect.forkIn(started.sweeping, scope, { startImmediately: true })
-      const listening = yield* listen(started, settings)
-      addresses = listening.addresses
-      yield* Scope.addFinalizer(scope, Effect.andThen(listening.close, started.stop))
     })
   })
 })
