@@ -36,7 +36,7 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
   const entries: Array<AccessLogEntry> = []
   const record = (entry: AccessLogEntry) => {
     const line = format(entry)
-    entries.push({ ...entry })
+    entries.push(copy(entry))
     return line
   }
   const write = (bytes: Uint8Array) =>
@@ -48,6 +48,19 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
     lines: Effect.sync(() => lines.slice()),
     entries: Effect.sync(() => entries.slice())
   }))
+})
+
+/** Field by field: an entry may be an object with getters. */
+const copy = (entry: AccessLogEntry): AccessLogEntry => ({
+  scope: entry.scope,
+  client: entry.client,
+  status: entry.status,
+  bodyBytes: entry.bodyBytes,
+  startedAtMillis: entry.startedAtMillis,
+  durationMillis: entry.durationMillis,
+  requestId: entry.requestId,
+  traceId: entry.traceId,
+  problem: entry.problem
 })
 
 /** Logs to memory and shows what was logged. See `make`. */

@@ -176,7 +176,10 @@ export class ServerCore {
     } catch (defect) {
       effect = Effect.die(defect)
     }
-    return this.runFork(this.tracing ? inSpan(exchange, effect) : effect)
+    const fiber = this.runFork(this.tracing ? inSpan(exchange, effect) : effect)
+    // An async function instead of an Effect: its fiber has died, and its rejection must not end the process.
+    if (!Effect.isEffect(effect)) void Promise.resolve(effect).catch(() => {})
+    return fiber
   }
 
   /** Counts and logs an exchange whose answer is complete or will never be. Once for each. */

@@ -269,7 +269,8 @@ describe("an application that fails", () => {
       throw new Error("secret")
     }),
     "returns undefined": App.http(() => undefined as never),
-    "returns a Promise": App.http((async () => "secret") as never)
+    "returns a Promise": App.http((async () => "secret") as never),
+    "returns a Promise that rejects": App.http((() => Promise.reject(new Error("secret"))) as never)
   }
 
   for (const [how, app] of Object.entries(broken)) {
