@@ -7,7 +7,7 @@ import type { Limits } from "./Limits.ts"
 import { type Malformed, malformed, type Reason } from "./Malformed.ts"
 
 /** Where the reader stands. */
-const Step = { Size: 0, Extension: 1, SizeEnd: 2, Data: 3, DataCr: 4, DataLf: 5, Trailers: 6, Done: 7 } as const
+const Step = { Size: 0, Extension: 1, SizeEnd: 2, Data: 3, DataCr: 4, DataLf: 5, Trailers: 6 } as const
 
 /** Where it stands inside `chunk-ext`; BWS may surround each mark. */
 const Extension = {
@@ -19,7 +19,8 @@ const Extension = {
   Value: 5,
   Quoted: 6,
   Escape: 7,
-  AfterQuoted: 8
+  AfterQuoted: 8,
+  AfterValue: 9
 } as const
 
 export class ChunkedReader {
@@ -159,6 +160,7 @@ export class ChunkedReader {
     const isToken = token[code] === 1
     switch (this.extension) {
       case Extension.BeforeMark:
+      case Extension.AfterValue:
         if (code === 0x3b) this.extension = Extension.BeforeName
         return isSpace || code === 0x3b
       case Extension.BeforeName:
@@ -180,7 +182,7 @@ export class ChunkedReader {
       case Extension.Value:
       case Extension.AfterQuoted:
         if (isToken) return this.extension === Extension.Value
-        this.extension = code === 0x3b ? Extension.BeforeName : Extension.BeforeMark
+        this.extension = code === 0x3b ? Extension.BeforeName : Extension.AfterValue
         return isSpace || code === 0x3b
       case Extension.Quoted:
         if (code === 0x22) this.extension = Extension.AfterQuoted

@@ -7,6 +7,7 @@ export const HTAB = 0x09
 export const LF = 0x0a
 export const CR = 0x0d
 export const SP = 0x20
+export const PERCENT = 0x25
 export const COLON = 0x3a
 
 const table = (accepts: (code: number) => boolean): Uint8Array => {
@@ -34,9 +35,9 @@ export const fieldValue = table((code) => code === HTAB || (code >= SP && code !
  */
 export const target = table((code) => code > SP && code < 0x7f)
 
-const isHostMark = oneOf("-._~%!$&'()*+,;=")
+const isHostMark = oneOf("-._~!$&'()*+,;=")
 
-/** `reg-name` or IPv4address without the port, RFC 3986 section 3.2.2: unreserved, pct-encoded and sub-delims. */
+/** `reg-name` or IPv4address without its escapes, RFC 3986 section 3.2.2: unreserved and sub-delims. */
 export const hostName = table((code) => isAlphaNumeric(code) || isHostMark(code))
 
 const isIpLiteralMark = oneOf(":.%-_~")
@@ -67,14 +68,7 @@ export const hex = (() => {
   return values
 })()
 
-/** True when `text` is a non-empty run of characters of `codes`. */
-export const isAll = (codes: Uint8Array, text: string): boolean => {
-  for (let at = 0; at < text.length; at++) {
-    const code = text.charCodeAt(at)
-    if (code > 255 || codes[code] === 0) return false
-  }
-  return text.length > 0
-}
+const escape = /%[0-9A-Fa-f]{2}/g
 
 /**
  * True for a valid Host field value: empty, or a host with an optional port (RFC 9110 section 7.2, RFC 3986 section 3.2).
@@ -90,6 +84,10 @@ export const isHost = (value: string): boolean => {
     while (at < value.length && hostName[value.charCodeAt(at)] === 1) at++
   }
   if (at === value.length) return true
+  if (value.charCodeAt(at) === PERCENT) {
+    const plain = value.replace(escape, "x")
+    return plain !== value && isHost(plain)
+  }
   if (value.charCodeAt(at) !== COLON) return false
   for (at++; at < value.length; at++) if (digit[value.charCodeAt(at)] !== 1) return false
   return true

@@ -55,8 +55,8 @@ export type Event = RequestHead | Data | EndOfMessage | NeedData | Paused | Peer
 /** The caller broke the order of the protocol. */
 export interface LocalProtocolError {
   readonly _tag: "LocalProtocolError"
-  readonly event: ResponseEvent
-  readonly state: ResponseState
+  readonly event: RequestEvent | ResponseEvent
+  readonly state: RequestState | ResponseState
 }
 
 /** How an answer's body is delimited. `none` also covers HEAD, where the head speaks of a body that is not sent. */
@@ -67,6 +67,9 @@ const paused: Paused = Object.freeze({ _tag: "Paused" })
 const peerClosed: PeerClosed = Object.freeze({ _tag: "PeerClosed" })
 const endOfMessage: EndOfMessage = Object.freeze({ _tag: "EndOfMessage", trailers: Object.freeze([]) })
 const noBytes = Buffer.alloc(0)
+const headEndMark = Buffer.from("\r\n\r\n")
+/** Bytes up to which a read becomes text as a whole. */
+const smallRead = 1024
 
 /** The bytes as text, one character each. `toString("latin1")` does the same 30 ns slower, by parsing the name. */
 const latin1 = (bytes: Buffer, start: number, end: number): string =>
@@ -110,9 +113,10 @@ export class Http1 {
   /**
    * Takes in bytes from the peer. Call `next` afterwards until it needs more.
    *
-   * **Ownership** the bytes belong to the engine from here on; bodies are views of them.
+   * **Ownership** the bytes belong to the engine from here on; bodies are views of them. After a fault nothing is kept.
    */
   receive(bytes: Uint8Array): void {
+    if (this.requestState === "error") return
     const chunk = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     this.buffer = this.at === this.buffer.length ? chunk : Buffer.concat([this.buffer.subarray(this.at), chunk])
     this.at = 0
@@ -163,14 +167,24 @@ export class Http1 {
 
   /** Hands text to the field reader, and takes what it took. Pipelined heads of one read share one text. */
   private readFields(): void {
-    const reader = this.reader
     if (this.text !== "" && this.takeFields()) return
-    // A head is never longer than its limits: what follows it in a large read stays bytes.
-    const { headerBytes, requestLineBytes } = reader.limits
-    const end = Math.min(this.buffer.length, this.at + headerBytes + requestLineBytes + 4)
-    this.textStart = this.at
-    this.text = latin1(this.buffer, this.at, end)
-    this.takeFields()
+    do {
+      this.textStart = this.at
+      this.text = latin1(this.buffer, this.at, this.headEnd())
+    } while (!this.takeFields())
+  }
+
+  /**
+   * How far the head may reach. In a large read most is body, and making text of it costs more than finding the end of
+   * the head: 10 KB posted and echoed takes 9 µs less CPU so. A head is never longer than its limits.
+   */
+  private headEnd(): number {
+    const { at, buffer } = this
+    if (buffer.length - at <= smallRead) return buffer.length
+    const { headerBytes, requestLineBytes } = this.reader.limits
+    const limit = Math.min(buffer.length, at + headerBytes + requestLineBytes + 4)
+    const emptyLine = buffer.indexOf(headEndMark, at)
+    return emptyLine === -1 ? limit : Math.min(limit, emptyLine + 4)
   }
 
   /** False when the text was too short to decide, and there are more bytes than it holds. */
@@ -178,7 +192,7 @@ export class Http1 {
     const reader = this.reader
     const taken = reader.read(this.text, this.at - this.textStart)
     if (taken >= 0) this.at = this.textStart + taken
-    return reader.head !== undefined || reader.problem !== undefined || reader.trailers !== undefined ||
+    return reader.head !== undefined || reader.problem !== undefined ||
       this.textStart + this.text.length === this.buffer.length
   }
 
@@ -217,16 +231,29 @@ export class Http1 {
 
   private refuse(problem: Malformed): Malformed {
     this.keepAlive = false
+    this.forget()
     this.moveRequest("Malformed")
     if (this.responseState === "idle") this.moveResponse("Request")
     return problem
   }
 
-  /** Gives up on a head that does not arrive, so that the peer can be told. */
-  abandonHead(): void {
+  /** Gives up on a head that does not arrive, so that the peer can be told. Only while none has been read. */
+  abandonHead(): LocalProtocolError | undefined {
+    if (this.requestState !== "idle") {
+      return { _tag: "LocalProtocolError", event: "Malformed", state: this.requestState }
+    }
     this.keepAlive = false
+    this.forget()
     this.moveRequest("Malformed")
     this.moveResponse("Request")
+    return undefined
+  }
+
+  /** Lets go of what was received. */
+  private forget(): void {
+    this.buffer = noBytes
+    this.at = 0
+    this.text = ""
   }
 
   private endOfInput(): Event {
@@ -275,7 +302,8 @@ export class Http1 {
     const is11 = this.head === undefined || this.head.httpVersion === "1.1"
     const declared = fields.contentLength !== -1 ? fields.contentLength : bodyLength
     let lines = fields.lines + extraLines
-    if (status === 204) {
+    if (status === 204 || status < 200) {
+      // RFC 9112 section 6.1 and RFC 9110 section 8.6: neither Transfer-Encoding nor Content-Length in a 1xx or 204.
       this.framing = "none"
     } else if (status === 205) {
       // RFC 9110 section 15.3.6: no content, and the client must be able to see that.
@@ -308,9 +336,12 @@ export class Http1 {
     return `${statusLine(status)}${lines}\r\n`
   }
 
-  /** The text before a piece of body of `length` bytes; a piece of a chunked body is followed by a line end. */
+  /**
+   * The text before a piece of body of `length` bytes. A piece that has one is followed by a line end; an empty piece
+   * has none, because an empty chunk ends the body.
+   */
   dataPrefix(length: number): string {
-    return this.framing === "chunked" ? `${length.toString(16)}\r\n` : ""
+    return this.framing === "chunked" && length > 0 ? `${length.toString(16)}\r\n` : ""
   }
 
   /** The text after the last piece of body. `trailerLines` are written only where trailers can be. */
@@ -326,18 +357,18 @@ export class Http1 {
   }
 
   /** Goes on to the next request. Only when `mayStartNextCycle`. */
-  startNextCycle(): void {
+  startNextCycle(): LocalProtocolError | undefined {
+    if (!this.mayStartNextCycle) {
+      const state = this.requestState === "done" ? this.responseState : this.requestState
+      return { _tag: "LocalProtocolError", event: "NextCycle", state }
+    }
     this.moveRequest("NextCycle")
     this.moveResponse("NextCycle")
     this.reader.reset()
     if (this.bodyLeft === -1) this.chunks.reset()
-    if (this.at === this.buffer.length) {
-      this.buffer = noBytes
-      this.at = 0
-      this.text = ""
-    } else if (this.head?.contentLength !== 0) {
-      this.text = ""
-    }
+    if (this.at === this.buffer.length) this.forget()
+    else if (this.head?.contentLength !== 0) this.text = ""
     this.head = undefined
+    return undefined
   }
 }

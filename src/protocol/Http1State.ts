@@ -2,22 +2,30 @@
  * The states of an HTTP/1 connection, seen from the server. Two rules: everything that moves a state stands in this
  * table, and an event that is not in the table for the present state is a mistake of the caller.
  *
- * The request side follows what the peer sends, the response side what we send. A cycle is one request and its answer;
- * `NextCycle` brings both sides back to `idle`. A request without a body is `done` with its head.
+ * The request side follows what the peer sends, the response side what we send. A cycle is one request and its
+ * answer; `NextCycle` brings both sides back to `idle`. A request without a body is `done` with its head. Nothing the
+ * peer sends moves `done`, where it waits, or `closed` and `error`, where it is dropped.
  */
 
 export type RequestState = "idle" | "body" | "done" | "closed" | "error"
 export type ResponseState = "idle" | "due" | "body" | "done"
 
-export type RequestEvent = "HeadWithBody" | "HeadAlone" | "Data" | "EndOfMessage" | "PeerClosed" | "Malformed" | "NextCycle"
+export type RequestEvent =
+  | "HeadWithBody"
+  | "HeadAlone"
+  | "Data"
+  | "EndOfMessage"
+  | "PeerClosed"
+  | "Malformed"
+  | "NextCycle"
 export type ResponseEvent = "Request" | "Informational" | "Head" | "Data" | "EndOfMessage" | "NextCycle"
 
 export const requestTransitions: Record<RequestState, { readonly [E in RequestEvent]?: RequestState }> = {
   idle: { HeadWithBody: "body", HeadAlone: "done", PeerClosed: "closed", Malformed: "error" },
   body: { Data: "body", EndOfMessage: "done", PeerClosed: "error", Malformed: "error" },
-  done: { NextCycle: "idle", PeerClosed: "closed" },
-  closed: { PeerClosed: "closed" },
-  error: { PeerClosed: "error" }
+  done: { NextCycle: "idle" },
+  closed: {},
+  error: {}
 }
 
 export const responseTransitions: Record<ResponseState, { readonly [E in ResponseEvent]?: ResponseState }> = {

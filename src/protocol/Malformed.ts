@@ -6,7 +6,10 @@
 /** Every remote fault: its status and one sentence for logs. The sentence never holds bytes of the peer. */
 const faults = {
   MethodInvalid: [400, "the method is not a token"],
-  TargetInvalid: [400, "the request target is empty, has a forbidden character, or has a form the method does not allow"],
+  TargetInvalid: [
+    400,
+    "the request target is empty, has a forbidden character, or has a form the method does not allow"
+  ],
   VersionInvalid: [400, "the request line does not end in an HTTP version"],
   VersionUnsupported: [505, "the HTTP version is not 1.0 or 1.1"],
   Http2Preface: [505, "the client speaks HTTP/2 on a connection that is HTTP/1.1 only"],

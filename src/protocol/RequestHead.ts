@@ -4,7 +4,7 @@
  * second is answered as one that sends a whole head. Owns no bytes: the engine hands it text and keeps what is left over.
  */
 import { Field, type FieldName, find, hashStep } from "./FieldNames.ts"
-import { COLON, CR, fieldValue, HTAB, isHost, LF, SP, target as targetTable, token } from "./Grammar.ts"
+import { COLON, CR, digit, fieldValue, HTAB, isHost, LF, SP, target as targetTable, token } from "./Grammar.ts"
 import type { Limits } from "./Limits.ts"
 import { type Malformed, malformed, type Reason } from "./Malformed.ts"
 import * as RequestTarget from "./RequestTarget.ts"
@@ -87,9 +87,9 @@ export class RequestHeadReader {
     this.headers = []
   }
 
-  /** True when part of a head was read; false between requests. */
+  /** True when the request line was read; false between requests, empty lines or not. */
   get started(): boolean {
-    return this.inFields || this.lineBytes > 0
+    return this.inFields
   }
 
   /**
@@ -107,8 +107,14 @@ export class RequestHeadReader {
     return this.readFields(text, at)
   }
 
-  private fail(reason: Reason): number {
-    this.problem = malformed[reason]
+  /**
+   * Refuses the head. `before` counts the bytes of the present line in front of the faulty one: when they alone are over
+   * the limit, a peer that sends byte by byte has heard of the limit, and so does every other.
+   */
+  private fail(reason: Reason, before = 0): number {
+    const { headerBytes, requestLineBytes } = this.limits
+    if (this.inFields) this.problem = malformed[this.fieldBytes + before > headerBytes ? "HeadTooLarge" : reason]
+    else this.problem = malformed[this.lineBytes + before > requestLineBytes ? "RequestLineTooLong" : reason]
     return needMore
   }
 
@@ -117,10 +123,10 @@ export class RequestHeadReader {
     // RFC 9112 section 2.2: ignore empty lines before a request. They count as part of its line, so they are bounded.
     while (text.charCodeAt(start) === CR) {
       if (start + 1 === text.length) return this.linePending(text, start, from)
-      if (text.charCodeAt(start + 1) !== LF) return this.fail("LineEndInvalid")
+      if (text.charCodeAt(start + 1) !== LF) return this.fail("LineEndInvalid", start + 1 - from)
       start += 2
     }
-    const end = this.readMethod(text, start)
+    const end = this.readMethod(text, start, from)
     if (end < 0) return this.problem === undefined ? this.linePending(text, start, from) : start
 
     const targetStart = end + 1
@@ -130,12 +136,12 @@ export class RequestHeadReader {
     const after = text.charCodeAt(at)
     if (after !== SP || at === targetStart) {
       // HTTP/0.9 has no version: the line ends after the target.
-      if (after === CR || after === LF) return this.fail(at === targetStart ? "TargetInvalid" : "VersionInvalid")
-      return this.fail("TargetInvalid")
+      const isVersionMissing = (after === CR || after === LF) && at > targetStart
+      return this.fail(isVersionMissing ? "VersionInvalid" : "TargetInvalid", at - from)
     }
     this.target = text.slice(targetStart, at)
 
-    const lineEnd = this.readVersion(text, at + 1)
+    const lineEnd = this.readVersion(text, at + 1, from)
     if (lineEnd < 0) return this.problem === undefined ? this.linePending(text, start, from) : start
     this.lineBytes += lineEnd - from
     if (this.lineBytes > this.limits.requestLineBytes) return this.fail("RequestLineTooLong")
@@ -149,7 +155,7 @@ export class RequestHeadReader {
     return this.lineBytes + text.length - start > this.limits.requestLineBytes ? this.fail("RequestLineTooLong") : start
   }
 
-  private readMethod(text: string, start: number): number {
+  private readMethod(text: string, start: number, from: number): number {
     let at = start
     let packed = 0
     while (at < text.length) {
@@ -160,7 +166,7 @@ export class RequestHeadReader {
     }
     if (at === text.length) return needMore
     if (text.charCodeAt(at) !== SP || at === start) {
-      return this.fail(text.charCodeAt(at) === LF ? "LineEndInvalid" : "MethodInvalid")
+      return this.fail(text.charCodeAt(at) === LF ? "LineEndInvalid" : "MethodInvalid", at - from)
     }
     const length = at - start
     this.method = length === 3 && ((packed << 8) | SP) === GET
@@ -172,7 +178,7 @@ export class RequestHeadReader {
   }
 
   /** `HTTP/1.1` or `HTTP/1.0` and the line end; any other digits are a version we do not speak. */
-  private readVersion(text: string, start: number): number {
+  private readVersion(text: string, start: number, from: number): number {
     const version = "HTTP/1.1\r\n"
     let at = start
     for (let index = 0; index < 10; index++, at++) {
@@ -180,18 +186,24 @@ export class RequestHeadReader {
       const code = text.charCodeAt(at)
       if (code === version.charCodeAt(index)) continue
       if (index === 7 && code === 0x30) continue
-      if (index === 5 || index === 7) return this.readOtherVersion(text, start)
-      if (index >= 8 && (code === LF || at > start + 8)) return this.fail("LineEndInvalid")
-      return this.fail("VersionInvalid")
+      if (index === 5 || index === 7) return this.readOtherVersion(text, start, at, from)
+      return this.fail(lineEndOrVersion(index, code), at - from)
     }
     this.httpVersion = text.charCodeAt(start + 7) === 0x30 ? "1.0" : "1.1"
     return at
   }
 
-  private readOtherVersion(text: string, start: number): number {
-    if (text.length < start + 10) return needMore
-    if (!/^HTTP\/\d\.\d\r\n$/.test(text.slice(start, start + 10))) return this.fail("VersionInvalid")
-    return this.fail(this.method === "PRI" && this.target === "*" ? "Http2Preface" : "VersionUnsupported")
+  /** Goes on at `at`, where a digit was not ours, so that only a whole and valid line is told of another version. */
+  private readOtherVersion(text: string, start: number, at: number, from: number): number {
+    for (let index = at - start; index < 10; index++, at++) {
+      if (at === text.length) return needMore
+      const code = text.charCodeAt(at)
+      if (index === 5 || index === 7 ? digit[code] === 0 : code !== "HTTP/1.1\r\n".charCodeAt(index)) {
+        return this.fail(lineEndOrVersion(index, code), at - from)
+      }
+    }
+    const reason = this.method === "PRI" && this.target === "*" ? "Http2Preface" : "VersionUnsupported"
+    return this.fail(reason, at - 1 - from)
   }
 
   private readFields(text: string, from: number): number {
@@ -203,7 +215,7 @@ export class RequestHeadReader {
       let code = text.charCodeAt(at)
       if (code === CR) {
         if (at + 1 === end) break
-        if (text.charCodeAt(at + 1) !== LF) return this.fail("LineEndInvalid")
+        if (text.charCodeAt(at + 1) !== LF) return this.fail("LineEndInvalid", 1)
         this.fieldBytes += 2
         this.finish()
         return at + 2
@@ -215,7 +227,7 @@ export class RequestHeadReader {
         if (++at === end) return this.fieldPending(line, end)
         code = text.charCodeAt(at)
       }
-      if (code !== COLON || at === line) return this.fail(this.nameProblem(code, at === line))
+      if (code !== COLON || at === line) return this.fail(nameProblem(code, at === line), at - line)
       const nameEnd = at
 
       do {
@@ -225,13 +237,13 @@ export class RequestHeadReader {
       const valueStart = at
       let valueEnd = at
       while (code !== CR) {
-        if (fieldValue[code] === 0) return this.fail(code === LF ? "LineEndInvalid" : "FieldValueInvalid")
+        if (fieldValue[code] === 0) return this.fail(code === LF ? "LineEndInvalid" : "FieldValueInvalid", at - line)
         if (code > SP) valueEnd = at + 1
         if (++at === end) return this.fieldPending(line, end)
         code = text.charCodeAt(at)
       }
       if (++at === end) return this.fieldPending(line, end)
-      if (text.charCodeAt(at) !== LF) return this.fail("LineEndInvalid")
+      if (text.charCodeAt(at) !== LF) return this.fail("LineEndInvalid", at - line)
 
       this.fieldBytes += at + 1 - line
       if (this.fieldBytes > limits.headerBytes) return this.fail("HeadTooLarge")
@@ -252,11 +264,6 @@ export class RequestHeadReader {
 
   private fieldPending(line: number, end: number): number {
     return this.fieldBytes + end - line > this.limits.headerBytes ? this.fail("HeadTooLarge") : line
-  }
-
-  private nameProblem(code: number, atLineStart: boolean): Reason {
-    if (code === LF || code === CR) return "LineEndInvalid"
-    return atLineStart && (code === SP || code === HTAB) ? "FoldedLine" : "FieldNameInvalid"
   }
 
   /** Takes a field whose name is known; the engine's own fields are remembered, and refused when they come twice. */
@@ -284,7 +291,8 @@ export class RequestHeadReader {
       case Field.Cookie:
         // RFC 6265 section 5.4 sends one; HTTP/2 may split it (RFC 9113 section 8.2.3). Applications always see one.
         if (this.cookieIndex !== -1) {
-          this.headers[this.cookieIndex] = ["cookie", `${this.headers[this.cookieIndex]![1]}; ${value}`]
+          const before = this.headers[this.cookieIndex]![1]
+          if (value !== "") this.headers[this.cookieIndex] = ["cookie", before === "" ? value : `${before}; ${value}`]
           return
         }
         this.cookieIndex = this.headers.length
@@ -354,6 +362,14 @@ export class RequestHeadReader {
   }
 }
 
+const lineEndOrVersion = (index: number, code: number): Reason =>
+  index === 9 || (index === 8 && code === LF) ? "LineEndInvalid" : "VersionInvalid"
+
+const nameProblem = (code: number, atLineStart: boolean): Reason => {
+  if (code === LF) return "LineEndInvalid"
+  return atLineStart && isOws(code) ? "FoldedLine" : "FieldNameInvalid"
+}
+
 const forbiddenTrailers = new Set([
   "authorization",
   "cache-control",
@@ -378,20 +394,35 @@ const forbiddenTrailers = new Set([
   "upgrade"
 ])
 
+const listItems = (value: string): Array<string> => value.toLowerCase().split(",").map(withoutOws)
+
+/** Without the SP and HTAB around it, which are all the white space there is; `trim` would also take 0xa0. */
+const withoutOws = (text: string): string => {
+  let start = 0
+  let end = text.length
+  while (start < end && isOws(text.charCodeAt(start))) start++
+  while (end > start && isOws(text.charCodeAt(end - 1))) end--
+  return text.slice(start, end)
+}
+
+const isOws = (code: number): boolean => code === SP || code === HTAB
+
 /** RFC 9112 section 9.3: `close` wins; HTTP/1.1 stays open by default, HTTP/1.0 only when asked. */
 const keepsAlive = (connection: string, is11: boolean): boolean => {
   if (connection === "keep-alive" || connection === "Keep-Alive") return true
   if (connection === "close") return false
-  const options = connection.toLowerCase().split(",").map((option) => option.trim())
+  const options = listItems(connection)
   return !options.includes("close") && (is11 || options.includes("keep-alive"))
 }
 
 /** RFC 9112 sections 6.1 and 7: chunked, once, last; nothing else is implemented. */
 const judgeTransferEncoding = (value: string): Reason | undefined => {
   if (value === "chunked") return undefined
-  const codings = value.toLowerCase().split(",").map((coding) => coding.trim())
+  const codings = listItems(value)
   if (codings.indexOf("chunked") !== codings.length - 1) return "TransferEncodingInvalid"
   return codings.length === 1
     ? undefined
-    : codings.includes("") ? "TransferEncodingInvalid" : "TransferEncodingUnsupported"
+    : codings.includes("")
+    ? "TransferEncodingInvalid"
+    : "TransferEncodingUnsupported"
 }

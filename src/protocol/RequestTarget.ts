@@ -17,9 +17,16 @@ export interface Target {
  */
 export const parse = (method: string, text: string): Target | undefined => {
   if (text.charCodeAt(0) === 0x2f) return split(text, undefined)
-  if (text === "*") return method === "OPTIONS" ? { rawPath: "*", queryString: "", authority: undefined } : undefined
+  if (text === "*") {
+    return asteriskMethods.has(method)
+      ? { rawPath: "*", queryString: "", authority: undefined }
+      : undefined
+  }
   return absoluteForm(text)
 }
+
+/** RFC 9112 section 3.2.4 names OPTIONS; the UPnP architecture asks every device with M-SEARCH in the same way. */
+const asteriskMethods: ReadonlySet<string> = new Set(["OPTIONS", "M-SEARCH"])
 
 /** True for `host:port`, which is all that CONNECT allows (RFC 9112 section 3.2.3). */
 export const isAuthority = (text: string): boolean => /[^:[]:\d+$/.test(text) && isHost(text)
@@ -35,6 +42,9 @@ const split = (text: string, authority: string | undefined): Target => {
 
 const schemePattern = /^https?:\/\//i
 
+/** `userinfo "@"`, RFC 3986 section 3.2.1. With any other character in it readers disagree where the host starts. */
+const userInfoPattern = /^[\w\-.~!$&'()*+,;=:%]*@/
+
 /** RFC 9112 section 3.2.2: a server must accept it, and use its authority instead of the Host field. */
 const absoluteForm = (text: string): Target | undefined => {
   const scheme = schemePattern.exec(text)
@@ -42,9 +52,9 @@ const absoluteForm = (text: string): Target | undefined => {
   const start = scheme[0].length
   let end = start
   while (end < text.length && !"/?#".includes(text[end]!)) end++
-  const authority = text.slice(start, end)
-  const host = authority.slice(authority.lastIndexOf("@") + 1)
-  if (host === "" || !isHost(host)) return undefined
+  const host = text.slice(start, end).replace(userInfoPattern, "")
+  // RFC 9110 section 4.2.1: a URI with an empty host must be rejected.
+  if (host === "" || host.startsWith(":") || !isHost(host)) return undefined
   const rest = text.slice(end)
   return split(rest.startsWith("/") ? rest : `/${rest}`, host)
 }

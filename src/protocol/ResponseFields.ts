@@ -48,13 +48,15 @@ export class ResponseFields {
     this.close = false
     let lines = ""
     for (let index = 0; index < headers.length; index++) {
-      const header = headers[index]!
-      const value = header[1]
-      let name = header[0]
-      const problem = typeof name !== "string" || typeof value !== "string"
-        ? "name and value must be strings"
-        : checkHeader(name, value)
-      if (problem !== undefined) return { name: String(name), problem }
+      // An application without types can put anything here; nothing of it may throw.
+      const header: HeaderList[number] | undefined = headers[index]
+      const value = header?.[1]
+      let name = header?.[0]
+      if (typeof name !== "string" || typeof value !== "string") {
+        return { name: typeof name === "string" ? name : `header ${index}`, problem: "name and value must be strings" }
+      }
+      const problem = checkHeader(name, value)
+      if (problem !== undefined) return { name, problem }
       switch (name.length) {
         case 4:
         case 6:

@@ -1,7 +1,7 @@
 /**
  * Drives an HTTP/1 engine with the same bytes in many splits: whole, byte by byte, cut at every index, and with another
- * request behind them. The outcome must not depend on the split; what is checked at every step besides is that the engine
- * never holds more than its limits allow. Text is latin1: one character is one byte.
+ * request behind them. The outcome must not depend on the split, and at no step may the engine hold more than its limits
+ * allow. Text is latin1: one character is one byte.
  */
 import * as assert from "node:assert"
 import { Http1 } from "../../src/protocol/Http1.ts"
