@@ -35,6 +35,10 @@ export const fieldValue = table((code) => code === HTAB || (code >= SP && code !
  */
 export const target = table((code) => code > SP && code < 0x7f)
 
+/** Bit in `target` of the characters that make a target more than a plain path: `#`, `%` and `?`. */
+const targetMark = 2
+for (const mark of "#%?") target[mark.charCodeAt(0)]! |= targetMark
+
 const isHostMark = oneOf("-._~!$&'()*+,;=")
 
 /** `reg-name` or IPv4address without its escapes, RFC 3986 section 3.2.2: unreserved and sub-delims. */

@@ -9,11 +9,12 @@
 import { ChunkedReader } from "./ChunkedReader.ts"
 import {
   type RequestEvent,
+  requestRows,
   type RequestState,
-  requestTransitions,
   type ResponseEvent,
+  responseRows,
   type ResponseState,
-  responseTransitions
+  type Row
 } from "./Http1State.ts"
 import type { Limits } from "./Limits.ts"
 import type { Malformed } from "./Malformed.ts"
@@ -75,15 +76,22 @@ const smallRead = 1024
 const latin1 = (bytes: Buffer, start: number, end: number): string =>
   (bytes as Buffer & { latin1Slice(start: number, end: number): string }).latin1Slice(start, end)
 
+/** Lines of short bodies, made once: two strings less for each answer. */
+const shortLengthLines: Array<string | undefined> = []
+
+const contentLengthLine = (length: number): string =>
+  length < 1024
+    ? shortLengthLines[length] ??= `content-length: ${length}\r\n`
+    : `content-length: ${length}\r\n`
+
 export class Http1 {
-  /** Where each side stands; see Http1State. */
-  requestState: RequestState = "idle"
-  responseState: ResponseState = "idle"
   /** How the present answer's body is delimited; decided by `startResponse`. */
   framing: Framing = "none"
   /** False once this connection must not be used for another request. */
   keepAlive = true
 
+  private request: Row<RequestState, RequestEvent> = requestRows.idle
+  private response: Row<ResponseState, ResponseEvent> = responseRows.idle
   private readonly reader: RequestHeadReader
   private readonly chunks: ChunkedReader
   /** Received and not taken: `buffer` from `at` on. `text` is its latin1 form from `textStart` on, made when needed. */
@@ -98,6 +106,16 @@ export class Http1 {
   constructor(limits: Limits) {
     this.reader = new RequestHeadReader(limits)
     this.chunks = new ChunkedReader(limits)
+  }
+
+  /** Where the request stands; see Http1State. */
+  get requestState(): RequestState {
+    return this.request.name
+  }
+
+  /** Where the answer stands; see Http1State. */
+  get responseState(): ResponseState {
+    return this.response.name
   }
 
   /** Bytes received and not yet taken by an event. */
@@ -160,8 +178,8 @@ export class Http1 {
     this.head = head
     this.keepAlive = head.keepAlive
     this.bodyLeft = head.contentLength
-    this.moveRequest(head.contentLength === 0 ? "HeadAlone" : "HeadWithBody")
-    this.moveResponse("Request")
+    this.request = (head.contentLength === 0 ? this.request.HeadAlone : this.request.HeadWithBody)!
+    this.response = this.response.Request!
     return head
   }
 
@@ -204,7 +222,7 @@ export class Http1 {
     this.at += length
     this.bodyLeft -= length
     const last = this.bodyLeft === 0
-    this.moveRequest(last ? "EndOfMessage" : "Data")
+    this.request = (last ? this.request.EndOfMessage : this.request.Data)!
     return { _tag: "Data", bytes, last }
   }
 
@@ -214,7 +232,7 @@ export class Http1 {
       this.at = chunks.read(this.buffer, this.at)
       if (chunks.problem !== undefined) return this.refuse(chunks.problem)
       if (chunks.end > chunks.start) {
-        this.moveRequest("Data")
+        this.request = this.request.Data!
         return { _tag: "Data", bytes: this.buffer.subarray(chunks.start, chunks.end), last: false }
       }
       if (!chunks.atTrailers) return this.ended ? this.endOfInput() : needData
@@ -225,15 +243,15 @@ export class Http1 {
     const { problem, trailers } = this.reader
     if (problem !== undefined) return this.refuse(problem)
     if (trailers === undefined) return this.ended ? this.endOfInput() : needData
-    this.moveRequest("EndOfMessage")
+    this.request = this.request.EndOfMessage!
     return trailers.length === 0 ? endOfMessage : { _tag: "EndOfMessage", trailers }
   }
 
   private refuse(problem: Malformed): Malformed {
     this.keepAlive = false
     this.forget()
-    this.moveRequest("Malformed")
-    if (this.responseState === "idle") this.moveResponse("Request")
+    this.request = this.request.Malformed!
+    if (this.responseState === "idle") this.response = this.response.Request!
     return problem
   }
 
@@ -244,8 +262,8 @@ export class Http1 {
     }
     this.keepAlive = false
     this.forget()
-    this.moveRequest("Malformed")
-    this.moveResponse("Request")
+    this.request = this.request.Malformed!
+    this.response = this.response.Request!
     return undefined
   }
 
@@ -258,19 +276,12 @@ export class Http1 {
 
   private endOfInput(): Event {
     this.keepAlive = false
-    this.moveRequest("PeerClosed")
+    this.request = this.request.PeerClosed!
     return peerClosed
   }
 
-  private moveRequest(event: RequestEvent): void {
-    this.requestState = requestTransitions[this.requestState][event]!
-  }
-
-  private moveResponse(event: ResponseEvent): LocalProtocolError | undefined {
-    const state = responseTransitions[this.responseState][event]
-    if (state === undefined) return { _tag: "LocalProtocolError", event, state: this.responseState }
-    this.responseState = state
-    return undefined
+  private outOfOrder(event: ResponseEvent): LocalProtocolError {
+    return { _tag: "LocalProtocolError", event, state: this.response.name }
   }
 
   /**
@@ -278,8 +289,9 @@ export class Http1 {
    * (RFC 9110 section 15.2).
    */
   informational(status: number, lines: string): string | LocalProtocolError {
-    const problem = this.moveResponse("Informational")
-    if (problem !== undefined) return problem
+    const next = this.response.Informational
+    if (next === undefined) return this.outOfOrder("Informational")
+    this.response = next
     return this.head?.httpVersion === "1.0" ? "" : `${statusLine(status)}${lines}\r\n`
   }
 
@@ -297,8 +309,9 @@ export class Http1 {
     extraLines: string,
     hasTrailers: boolean
   ): string | LocalProtocolError {
-    const problem = this.moveResponse("Head")
-    if (problem !== undefined) return problem
+    const next = this.response.Head
+    if (next === undefined) return this.outOfOrder("Head")
+    this.response = next
     const is11 = this.head === undefined || this.head.httpVersion === "1.1"
     const declared = fields.contentLength !== -1 ? fields.contentLength : bodyLength
     let lines = fields.lines + extraLines
@@ -319,7 +332,7 @@ export class Http1 {
         lines += "transfer-encoding: chunked\r\n"
         this.framing = "chunked"
       } else if (declared !== -1) {
-        lines += `content-length: ${declared}\r\n`
+        lines += contentLengthLine(declared)
         this.framing = "length"
       } else if (is11) {
         lines += "transfer-encoding: chunked\r\n"
@@ -346,8 +359,9 @@ export class Http1 {
 
   /** The text after the last piece of body. `trailerLines` are written only where trailers can be. */
   endResponse(trailerLines: string): string | LocalProtocolError {
-    const problem = this.moveResponse("EndOfMessage")
-    if (problem !== undefined) return problem
+    const next = this.response.EndOfMessage
+    if (next === undefined) return this.outOfOrder("EndOfMessage")
+    this.response = next
     return this.framing === "chunked" ? `0\r\n${trailerLines}\r\n` : ""
   }
 
@@ -362,8 +376,8 @@ export class Http1 {
       const state = this.requestState === "done" ? this.responseState : this.requestState
       return { _tag: "LocalProtocolError", event: "NextCycle", state }
     }
-    this.moveRequest("NextCycle")
-    this.moveResponse("NextCycle")
+    this.request = this.request.NextCycle!
+    this.response = this.response.NextCycle!
     this.reader.reset()
     if (this.bodyLeft === -1) this.chunks.reset()
     if (this.at === this.buffer.length) this.forget()

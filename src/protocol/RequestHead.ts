@@ -50,6 +50,10 @@ export class RequestHeadReader {
   private inTrailers = false
   private method = ""
   private target = ""
+  /** True for an origin form without query, fragment and escapes, which most targets are. */
+  private isPlainPath = false
+  /** The Host of the last request, which need not be checked again. */
+  private knownHost = ""
   private httpVersion: "1.0" | "1.1" = "1.1"
   private headers: Array<readonly [string, string]> = []
   private hostIndex = -1
@@ -131,7 +135,13 @@ export class RequestHeadReader {
 
     const targetStart = end + 1
     let at = targetStart
-    while (at < text.length && targetTable[text.charCodeAt(at)] === 1) at++
+    let marks = 0
+    for (; at < text.length; at++) {
+      const mark = targetTable[text.charCodeAt(at)]!
+      if (mark === 0) break
+      marks |= mark
+    }
+    this.isPlainPath = marks === 1 && text.charCodeAt(targetStart) === 0x2f
     if (at === text.length) return this.linePending(text, start, from)
     const after = text.charCodeAt(at)
     if (after !== SP || at === targetStart) {
@@ -271,7 +281,8 @@ export class RequestHeadReader {
     switch (field) {
       case Field.Host:
         if (this.hostIndex !== -1) return void this.fail("HostRepeated")
-        if (!isHost(value)) return void this.fail("HostInvalid")
+        if (value !== this.knownHost && !isHost(value)) return void this.fail("HostInvalid")
+        this.knownHost = value
         this.hostIndex = this.headers.length
         break
       case Field.ContentLength:
@@ -328,10 +339,18 @@ export class RequestHeadReader {
     if (this.method === "CONNECT") {
       return void this.fail(RequestTarget.isAuthority(this.target) ? "ConnectUnsupported" : "TargetInvalid")
     }
-    const target = RequestTarget.parse(this.method, this.target)
-    if (target === undefined) return void this.fail("TargetInvalid")
+    let rawPath = this.target
+    let path = rawPath
+    let queryString = ""
+    if (!this.isPlainPath) {
+      const target = RequestTarget.parse(this.method, this.target)
+      if (target === undefined) return void this.fail("TargetInvalid")
+      if (target.authority !== undefined) this.replaceHost(target.authority)
+      rawPath = target.rawPath
+      path = rawPath.includes("%") ? RequestTarget.decodePath(rawPath) : rawPath
+      queryString = target.queryString
+    }
     if (this.hostIndex === -1 && is11) return void this.fail("HostMissing")
-    if (target.authority !== undefined) this.replaceHost(target.authority)
 
     let contentLength = this.contentLength === -2 ? 0 : this.contentLength
     if (this.transferEncoding !== undefined) {
@@ -346,9 +365,9 @@ export class RequestHeadReader {
       method: this.method,
       httpVersion: this.httpVersion,
       target: this.target,
-      rawPath: target.rawPath,
-      path: target.rawPath.includes("%") ? RequestTarget.decodePath(target.rawPath) : target.rawPath,
-      queryString: target.queryString,
+      rawPath,
+      path,
+      queryString,
       headers: this.headers,
       contentLength,
       keepAlive: this.connection === undefined ? is11 : keepsAlive(this.connection, is11),

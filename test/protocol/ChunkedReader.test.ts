@@ -17,7 +17,7 @@ const refuses = (reason: Reason, cases: ReadonlyArray<string>): void => {
 }
 
 describe("ChunkedReader", () => {
-  describe("chunks [C23]", () => {
+  describe("chunks", () => {
     accepts("", "0\r\n\r\n")
     accepts("", "000\r\n\r\n")
     accepts("hello", "5\r\nhello\r\n0\r\n\r\n")
@@ -26,7 +26,7 @@ describe("ChunkedReader", () => {
     accepts("\r\n0\r\n\r\n", "7\r\n\r\n0\r\n\r\n\r\n0\r\n\r\n")
     accepts("\0\xff", "0002\r\n\0\xff\r\n00\r\n\r\n")
 
-    it("are followed by the next request", () => {
+    it("are followed by the next request [C23]", () => {
       const { messages } = read(`${head}1\r\na\r\n0\r\n\r\n${head}2\r\nbc\r\n0\r\nX: y\r\n\r\n${head}0\r\n\r\n`)
       assert.deepStrictEqual(messages.map(({ body, trailers }) => [body, trailers]), [["a", []], ["bc", [["x", "y"]]], [
         "",
@@ -217,10 +217,10 @@ describe("ChunkedReader", () => {
     })
   })
 
-  describe("limits [W7]", () => {
+  describe("limits", () => {
     const limits = { bodyBytes: 20, chunkExtensionBytes: 10 }
 
-    it("bound the body, told by the sizes before the data comes [C56]", () => {
+    it("bound the body, told by the sizes before the data comes [C56] [W7]", () => {
       const data = "0123456789"
       assert.strictEqual(readOne(`${head}a\r\n${data}\r\nA\r\n${data}\r\n0\r\n\r\n`, { limits }).body, data + data)
       assert.strictEqual(readOne(`${head}14\r\n${data}${data}\r\n0\r\n\r\n`, { limits }).body, data + data)
@@ -246,7 +246,7 @@ describe("ChunkedReader", () => {
       }
     })
 
-    it("bound the extensions of a body together, while they arrive", () => {
+    it("bound the extensions of a body together, while they arrive [W7]", () => {
       assert.strictEqual(readOne(`${head}1;abcd\r\nx\r\n0;efgh\r\n\r\n`, { limits }).body, "x")
       assert.strictEqual(refused(`${head}1;abcd\r\nx\r\n0;efghi\r\n\r\n`, { limits }), "ChunkExtensionsTooLarge")
       for (const endless of [";a".padEnd(5000, "a"), " ".repeat(5000), ";a=\"".padEnd(5000, "\\"), ";a".repeat(2500)]) {

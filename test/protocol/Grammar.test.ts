@@ -3,7 +3,7 @@ import * as Grammar from "../../src/protocol/Grammar.ts"
 
 const codes = Array.from({ length: 256 }, (_, code) => code)
 const accepted = (table: Uint8Array): string =>
-  codes.filter((code) => table[code] === 1).map((code) => String.fromCharCode(code)).join("")
+  codes.filter((code) => table[code] !== 0).map((code) => String.fromCharCode(code)).join("")
 const matching = (pattern: RegExp): string =>
   codes.map((code) => String.fromCharCode(code)).filter((text) => pattern.test(text)).join("")
 

@@ -306,6 +306,14 @@ describe("Http1", () => {
       assert.strictEqual(engine.endResponse(""), "")
     })
 
+    it("says the length of bodies of any size", () => {
+      for (const length of [0, 1, 1023, 1024, 1025, 10_000_000, Number.MAX_SAFE_INTEGER, 1, 1023]) {
+        const engine = engineWith(get)
+        engine.next()
+        assert.include(engine.startResponse(200, fieldsOf(), length, "", false), `\r\ncontent-length: ${length}\r\n`)
+      }
+    })
+
     it("answers a refused request, and closes", () => {
       const engine = engineWith("GET / HTTP/1.1\r\n\r\n")
       assert.deepInclude(engine.next(), { _tag: "Malformed", status: 400 })

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { defaults } from "../../src/protocol/Limits.ts"
 
 describe("Limits", () => {
-  it("bounds everything by default [W7]", () => {
+  it("bounds everything by default", () => {
     assert.deepStrictEqual(defaults, {
       requestLineBytes: 8192,
       headerBytes: 8192,

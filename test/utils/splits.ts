@@ -111,8 +111,8 @@ export const drive = (pieces: ReadonlyArray<Uint8Array>, { end = false, limits: 
 /** Where `length` bytes are cut: everywhere, or for long inputs at both ends and here and there between. */
 const cuts = (length: number): Array<number> => {
   const all = Array.from({ length: Math.max(0, length - 1) }, (_, index) => index + 1)
-  const step = Math.ceil(length / 256)
-  return length <= 512 ? all : all.filter((at) => at <= 64 || at >= length - 64 || at % step === 0)
+  const step = Math.ceil(length / 64)
+  return length <= 256 ? all : all.filter((at) => at <= 64 || at >= length - 64 || at % step === 0)
 }
 
 const nextRequest = bytesOf("GET /next HTTP/1.1\r\nHost: next\r\n\r\n")
