@@ -24,6 +24,11 @@ export const maxHeldBytes = 64 * 1024 * 1024
 /** Bytes handed over in one write when a backlog is worked off. */
 const maxWriteBytes = 256 * 1024
 
+/** Bytes taken from the system for lines at once. */
+const pageBytes = 64 * 1024
+
+const noPage = Buffer.alloc(0)
+
 /** How soon a destination that failed is tried again, unless `flushInterval` is longer. */
 const retryMillis = 1000
 
@@ -60,9 +65,15 @@ interface Batch {
 }
 
 class Buffered {
-  /** Formatted and not yet encoded; fewer than `bufferEntries`. */
-  private lines: Array<string> = []
-  /** Encoded and due. Encoding early frees the request heads that the lines' substrings keep alive. */
+  /**
+   * Lines that are not due yet: `used` bytes of `page`, fewer than `bufferEntries` entries. Each line becomes bytes at
+   * once: kept as strings, a hundred of them and the request heads they are made of outlived a scavenge of the heap,
+   * which cost 0.2 µs for each request.
+   */
+  private page = noPage
+  private used = 0
+  private gathered = 0
+  /** Bytes that are due. */
   private due: Array<Batch> = []
   private heldEntries = 0
   private heldBytes = 0
@@ -104,15 +115,15 @@ class Buffered {
       return
     }
     try {
-      this.lines.push(this.format(entry))
+      this.gather(this.format(entry))
     } catch {
       this.droppedEntries++
       return
     }
     this.acceptedEntries++
     this.heldEntries++
-    if (this.lines.length >= this.bufferEntries) {
-      this.encode()
+    if (this.gathered >= this.bufferEntries) {
+      this.makeDue()
       if (!this.failing) this.start()
     } else if (this.heldEntries === 1) {
       this.holding.openUnsafe()
@@ -155,8 +166,20 @@ class Buffered {
   )
 
   private startAll(): void {
-    this.encode()
+    this.makeDue()
     this.start()
+  }
+
+  /** Adds a line to the page. A character takes at most three bytes. */
+  private gather(line: string): void {
+    const mostBytes = line.length * 3 + 1
+    if (mostBytes > this.page.length - this.used) {
+      this.makeDue()
+      if (mostBytes > this.page.length) this.page = Buffer.allocUnsafeSlow(Math.max(pageBytes, mostBytes))
+    }
+    this.used += this.page.write(line, this.used)
+    this.page[this.used++] = 0x0a
+    this.gathered++
   }
 
   private start(): void {
@@ -165,12 +188,13 @@ class Buffered {
     this.drainer = this.run(this.drain)
   }
 
-  private encode(): void {
-    if (this.lines.length === 0) return
-    const bytes = Buffer.from(this.lines.join("\n") + "\n")
-    this.due.push({ bytes, entries: this.lines.length })
-    this.heldBytes += bytes.length
-    this.lines = []
+  private makeDue(): void {
+    if (this.gathered === 0) return
+    this.due.push({ bytes: this.page.subarray(0, this.used), entries: this.gathered })
+    this.heldBytes += this.used
+    this.page = this.page.subarray(this.used)
+    this.used = 0
+    this.gathered = 0
   }
 
   private readonly drain: Effect.Effect<void> = Effect.suspend(() => {
