@@ -11,7 +11,7 @@ export interface AccessLogEntry {
   readonly status: number
   /** Body bytes handed to the connection, without head and chunk framing. */
   readonly bodyBytes: number
-  /** When the request head was complete (or refused): Unix time in milliseconds. */
+  /** When the request head was complete (or refused): Unix time in milliseconds with fractions. */
   readonly startedAtMillis: number
   /** From then until the end of the answer, in milliseconds with fractions. */
   readonly durationMillis: number
