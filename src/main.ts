@@ -1,8 +1,8 @@
 #!/usr/bin/env node
 /**
  * The command line program: `slipway [APP] [flags]`. Collects settings, loads the application, serves it until a
- * signal says stop, and decides the exit code: 0 after a clean stop, 1 when it could not start or was forced to stop,
- * 2 when it was called wrongly.
+ * signal says stop, and decides the exit code: 0 after a clean stop; 1 when it could not start, had to cut requests, or
+ * was forced to stop; 2 when it was called wrongly.
  *
  * The composition root and the only file under src that may import layers/ and node modules. It holds no rule of its
  * own about settings (schema/Settings.ts) or applications (layers/internal/AppModule.ts).
@@ -101,6 +101,16 @@ const announce = (what: string, mode: Mode): Layer.Layer<never, never, Server.Se
     })
   )
 
+// Released after the application: by then the server knows what it had to cut.
+const exitCodeOfStop: Layer.Layer<never, never, Server.Server> = Layer.effectDiscard(
+  Effect.flatMap(Server.Server, (server) =>
+    Effect.addFinalizer(() =>
+      Effect.map(server.stats, ({ totalCut }) => {
+        if (totalCut > 0) process.exitCode = 1
+      })
+    ))
+)
+
 const serve = Effect.fnUntraced(function*(
   app: Option.Option<string>,
   collected: SettingsSources.Collected,
@@ -114,6 +124,7 @@ const serve = Effect.fnUntraced(function*(
   const options = mayMove ? { ...collected.server, port: yield* freePort(settings) } : collected.server
   return yield* announce(Option.getOrElse(app, () => "the current directory"), mode).pipe(
     Layer.provide(application),
+    Layer.provide(exitCodeOfStop),
     Layer.provide(ServerNode.layer(options)),
     Layer.provide(accessLog(command)),
     Layer.launch

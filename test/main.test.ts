@@ -428,9 +428,23 @@ export default { fetch: () => { console.error("asked"); return new Promise((reso
         assert.strictEqual(yield* program.exited, 0, program.stderr)
       }))
 
+    const stuck = "export default { fetch: () => { console.error('asked'); return new Promise(() => {}) } }"
+
+    it.live("exits with 1 when it had to cut a request, and says how many", () =>
+      Effect.gen(function*() {
+        const cwd = yield* folder({ "app.mjs": stuck })
+        const program = yield* start(["app.mjs", "--port", "0", "--shutdown-timeout", "0.05"], { cwd })
+        const url = yield* program.ready
+        const answer = fetch(url).then(() => "answered", () => "cut")
+        yield* program.waitFor("stderr", /asked/)
+        program.child.kill("SIGTERM")
+        assert.strictEqual(yield* program.exited, 1, program.stderr)
+        assert.strictEqual(yield* Effect.promise(() => answer), "cut")
+        assert.match(program.stderr, /waited for 1 request on 1 connection, cut 1 request/)
+      }))
+
     it.live("exits at once with 1 on a second signal [C145]", () =>
       Effect.gen(function*() {
-        const stuck = "export default { fetch: () => { console.error('asked'); return new Promise(() => {}) } }"
         const cwd = yield* folder({ "app.mjs": stuck })
         const program = yield* start(["app.mjs", "--port", "0"], { cwd })
         const url = yield* program.ready

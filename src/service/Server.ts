@@ -33,6 +33,8 @@ export interface Stats {
   readonly totalExchanges: number
   /** Requests refused before they reached the application, since the start. */
   readonly totalRefused: number
+  /** Requests that outlived `shutdownTimeout` when the server stopped, and were cut off. */
+  readonly totalCut: number
   /** True from the moment the server was told to stop. */
   readonly isShuttingDown: boolean
 }
