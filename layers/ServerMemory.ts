@@ -160,5 +160,6 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
 
 /** Provides a `Server` and the `Network` that leads to it. **Fails with** `ServerError` for settings that cannot be used. */
 export const layer = (options: Options = {}): Layer.Layer<Server | Network, ServerError> =>
-  Layer.effectContext(Effect.map(make(options), ({ network, server }) =>
-    Context.add(Context.make(Server, server), Network, network)))
+  Layer.effectContext(
+    Effect.map(make(options), ({ network, server }) => Context.add(Context.make(Server, server), Network, network))
+  )

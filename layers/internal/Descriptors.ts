@@ -8,7 +8,7 @@ import * as Fs from "node:fs"
 import * as Os from "node:os"
 import type { ServerCore } from "./ServerCore.ts"
 
-/** How often to look. One look costs 15 µs. */
+/** How often to look. One look costs 3 µs on Node 20. */
 const lookMillis = 1000
 
 const isExhausted = (): boolean => {

@@ -53,6 +53,8 @@ export class Http1Connection implements Wire {
   private readingPaused = false
   private continueDue = false
   private isHead = false
+  /** True when the client has said that it sends nothing after this request. */
+  private isLast = false
   private requests = 0
   private discarded = 0
   /** What the sweep compares: when the present wait was first seen, and what had moved by then. */
@@ -117,13 +119,16 @@ export class Http1Connection implements Wire {
       }
     }
     this.batching = false
-    this.flush()
+    if (this.pending !== "") this.core.flushSoon(this)
     this.pauseWhenFull()
   }
 
   /** A peer that is not being listened to must not fill our memory: the socket's own buffers hold it back. */
   private pauseWhenFull(): void {
-    if (!this.readingPaused && this.phase === "exchange" && this.engine.bufferedBytes >= this.core.settings.writeHighWaterMark) {
+    if (
+      !this.readingPaused && this.phase === "exchange" &&
+      this.engine.bufferedBytes >= this.core.settings.writeHighWaterMark
+    ) {
       this.readingPaused = true
       this.stream.pause()
     }
@@ -142,6 +147,7 @@ export class Http1Connection implements Wire {
     this.phase = "exchange"
     this.continueDue = head.expectsContinue
     this.isHead = head.method === "HEAD"
+    this.isLast = !head.keepAlive
     this.requests++
     const exchange = new HttpExchange(this.core, this, this.core.scope(head, this.peer), this.core.startTime())
     this.exchange = exchange
@@ -201,7 +207,9 @@ export class Http1Connection implements Wire {
     core.exchangeEnded()
     this.exchange = undefined
     if (this.phase !== "exchange") return
-    if (engine.responseState !== "done" || !engine.keepAlive || core.stopping || this.continueDue) return this.end()
+    if (engine.responseState !== "done" || !engine.keepAlive || core.stopping || this.continueDue) {
+      return this.isLast && engine.requestState === "done" && engine.bufferedBytes === 0 ? this.endIdle() : this.end()
+    }
     if (engine.requestState === "body") {
       this.phase = "discarding"
       this.discarded = 0
@@ -257,7 +265,10 @@ export class Http1Connection implements Wire {
   refuseConnection(): void {
     this.core.refused("TooManyConnections", 503, "more connections than the limit", this.peer)
     const body = this.core.problemBody(503)
-    this.pending = `HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n${this.core.extraLines(false, false)}` +
+    this.pending =
+      `HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n${
+        this.core.extraLines(false, false)
+      }` +
       `retry-after: 5\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`
     this.end()
   }
@@ -354,6 +365,12 @@ export class Http1Connection implements Wire {
     if (!this.stream.destroyed) this.stream.write(text, "latin1")
   }
 
+  /** Writes what was held back. The stream tells of a drain only when it was full, which it need not have been. */
+  flushHeldBack(): void {
+    this.flush()
+    if (!this.stream.writableNeedDrain) this.exchange?.drained()
+  }
+
   private drained(): void {
     this.writeStalledSince = -1
     this.exchange?.drained()
@@ -411,6 +428,8 @@ export class Http1Connection implements Wire {
 
   private peerEnded(): void {
     this.engine.receiveEnd()
+    // What was asked before the end has lost its asker, like the exchange at hand.
+    this.engine.keepAlive = false
     if (this.phase === "exchange") this.exchange!.peerEnded()
     else if (this.phase === "reading" || this.phase === "discarding") this.end()
   }
@@ -418,14 +437,17 @@ export class Http1Connection implements Wire {
   private failed(error: NodeJS.ErrnoException): void {
     const reason = error.code === "ECONNRESET" || error.code === "EPIPE"
       ? "client_closed"
-      : error.syscall === "write" ? "write_error" : "read_error"
+      : error.syscall === "write"
+      ? "write_error"
+      : "read_error"
     this.exchange?.disconnect(reason)
   }
 
   private closed(): void {
     if (this.phase === "closed") return
-    this.exchange?.connectionClosed()
+    // First the phase: an application that ends now must not start the next request.
     this.phase = "closed"
+    this.exchange?.connectionClosed()
     this.core.connectionClosed(this)
   }
 
@@ -476,7 +498,8 @@ export class Http1Connection implements Wire {
     const { settings } = this.core
     const exchange = this.exchange!
     if (settings.requestTimeoutMillis > 0 && now - exchange.startedAt >= settings.requestTimeoutMillis) {
-      return exchange.refused(408, "client_timeout")
+      // An application that goes on after its answer is over soon, too.
+      return exchange.ended ? this.core.abandon(exchange) : exchange.refused(408, "client_timeout")
     }
     if (exchange.waitsForBody) {
       if (this.readBytes !== this.sweptReadBytes) this.waitingFor = "none"

@@ -54,10 +54,12 @@ export const start = Effect.fnUntraced(function*(
     return Effect.as(Scope.addFinalizer(scope, Effect.provideContext(stop(talk, fiber, settings), context)), talk)
   }))
   const limit = settings.lifespanStartupTimeoutMillis
-  const answer = yield* limit === 0 ? Deferred.await(talk.startup) : Effect.timeoutOrElse(Deferred.await(talk.startup), {
-    duration: limit,
-    orElse: () => Effect.fail(startupFailed(`it did not answer lifespan.startup within ${limit} ms`))
-  })
+  const answer = yield* limit === 0 ?
+    Deferred.await(talk.startup) :
+    Effect.timeoutOrElse(Deferred.await(talk.startup), {
+      duration: limit,
+      orElse: () => Effect.fail(startupFailed(`it did not answer lifespan.startup within ${limit} ms`))
+    })
   switch (answer._tag) {
     case "failed":
       return yield* Effect.fail(startupFailed(answer.message || "no reason given"))

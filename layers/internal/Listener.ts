@@ -12,6 +12,9 @@ import { type Address, ServerError } from "../../src/service/Server.ts"
 import type { Peer } from "./Peer.ts"
 import type { ServerCore } from "./ServerCore.ts"
 
+/** What the kernel's socket address holds, without its closing NUL. */
+const maxPathBytes = 107
+
 type UnixSpec = Extract<ListenSpec, { readonly _tag: "unix" }>
 
 const advices: { readonly [code: string]: string } = {
@@ -26,8 +29,8 @@ const advices: { readonly [code: string]: string } = {
   EROFS: "the folder of the socket file cannot be written to; choose another path",
   ENOTSOCK: "there is a file that is not a socket; choose another path, or remove it yourself",
   EAFNOSUPPORT: "this machine does not support that kind of address",
-  EINVAL: "the address is not valid here; a socket path may be at most 107 bytes long",
-  ENAMETOOLONG: "the socket path is too long; 107 bytes are the limit"
+  EINVAL: "the address is not valid here",
+  ENAMETOOLONG: "the socket's path is too long; it may have 107 bytes, and its folder 97 of them"
 }
 
 const listenFailed = (spec: ListenSpec, code: string): ServerError =>
@@ -61,11 +64,17 @@ export const openListener = Effect.fnUntraced(function*(
       server.on("connection", (socket: Net.Socket) => core.accept(socket, peerOf(socket, spec)))
       return server
     }),
-    (server) => Effect.sync(() => void server.close())
+    (server) =>
+      Effect.sync(() => {
+        // A host name that is still being looked up would be listened on afterwards.
+        server.once("listening", () => server.close())
+        server.close()
+      })
   )
   const listen = (options: Net.ListenOptions) =>
     Effect.callback<void, ServerError>((resume) => {
-      const fail = (error: NodeJS.ErrnoException) => resume(Effect.fail(listenFailed(spec, error.code ?? error.message)))
+      const fail = (error: NodeJS.ErrnoException) =>
+        resume(Effect.fail(listenFailed(spec, error.code ?? error.message)))
       server.once("error", fail)
       server.listen({ ...options, backlog: settings.backlog }, () => {
         server.off("error", fail)
@@ -100,19 +109,24 @@ const listenOnFile = Effect.fnUntraced(function*(
   listen: (options: Net.ListenOptions) => Effect.Effect<void, ServerError>
 ): Effect.fn.Return<void, ServerError, Scope.Scope> {
   const { path } = spec
-  const folder = yield* attempt(spec, () => Fs.mkdtempSync(Path.join(Path.dirname(path), ".")))
-  const bound = Path.join(folder, "s")
-  const place = Effect.andThen(
-    listen({ path: bound }),
-    attempt(spec, () => {
-      Fs.chmodSync(bound, settings.unixMode)
-      const { ino } = Fs.statSync(bound)
-      Fs.renameSync(bound, path)
-      return ino
-    })
-  )
+  const place = (folder: string) => {
+    const bound = Path.join(folder, "s")
+    return Effect.andThen(
+      listen({ path: bound }),
+      attempt(spec, () => {
+        Fs.chmodSync(bound, settings.unixMode)
+        const { ino } = Fs.statSync(bound)
+        Fs.renameSync(bound, path)
+        return ino
+      })
+    )
+  }
   yield* Effect.acquireRelease(
-    Effect.ensuring(place, Effect.sync(() => Fs.rmSync(folder, { force: true, recursive: true }))),
+    Effect.acquireUseRelease(
+      attempt(spec, () => Fs.mkdtempSync(`${Path.dirname(path)}/.`)),
+      place,
+      (folder) => Effect.sync(() => Fs.rmSync(folder, { force: true, recursive: true }))
+    ),
     (inode) =>
       Effect.sync(() => {
         if (Fs.statSync(path, { throwIfNoEntry: false })?.ino === inode) Fs.rmSync(path, { force: true })
@@ -122,6 +136,9 @@ const listenOnFile = Effect.fnUntraced(function*(
 
 /** Succeeds when nothing is in the way. A socket that nobody listens on is left over from a process that died. */
 const checkFile = Effect.fnUntraced(function*(spec: UnixSpec): Effect.fn.Return<void, ServerError> {
+  if (Math.max(Buffer.byteLength(spec.path), Buffer.byteLength(Path.dirname(spec.path)) + 10) > maxPathBytes) {
+    return yield* Effect.fail(listenFailed(spec, "ENAMETOOLONG"))
+  }
   const stat = yield* attempt(spec, () => Fs.statSync(spec.path, { throwIfNoEntry: false }))
   if (stat === undefined) return
   if (!stat.isSocket()) return yield* Effect.fail(listenFailed(spec, "ENOTSOCK"))
@@ -131,8 +148,11 @@ const checkFile = Effect.fnUntraced(function*(spec: UnixSpec): Effect.fn.Return<
       probe.destroy()
       resume(Effect.fail(listenFailed(spec, "EADDRINUSE")))
     })
-    probe.once("error", ({ code = "EADDRINUSE" }: NodeJS.ErrnoException) =>
-      resume(code === "ECONNREFUSED" || code === "ENOENT" ? Effect.void : Effect.fail(listenFailed(spec, code))))
+    probe.once(
+      "error",
+      ({ code = "EADDRINUSE" }: NodeJS.ErrnoException) =>
+        resume(code === "ECONNREFUSED" || code === "ENOENT" ? Effect.void : Effect.fail(listenFailed(spec, code)))
+    )
     return Effect.sync(() => void probe.destroy())
   })
 })

@@ -60,12 +60,12 @@ class End extends Duplex {
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    const resume = this.peer.waitingWrite
+    // As on a network, bytes that nobody will read turn a close into a reset.
+    const isReset = this.reset || this.peer.waitingWrite !== undefined
     this.peer.waitingWrite = undefined
     queueMicrotask(() => {
-      resume?.()
       if (this.peer.destroyed) return
-      if (this.reset) this.peer.destroy(resetError())
+      if (isReset) this.peer.destroy(resetError())
       else if (!this.peer.readableEnded) this.peer.push(null)
     })
     done(error)

@@ -29,6 +29,9 @@ const surplusConnections = 1000
 
 const ignore = (): void => {}
 
+/** Connections from which on the answers of one turn of the event loop are written together. */
+const gatheringConnections = 16
+
 export class ServerCore {
   readonly settings: WireSettings
   readonly limits: Limits
@@ -41,7 +44,10 @@ export class ServerCore {
   totalConnections = 0
   totalExchanges = 0
   totalRefused = 0
+  totalCut = 0
   stopping = false
+  /** True once the server was open for connections: before that there is no end to report. */
+  hasListened = false
   /** Left by the lifespan startup; `undefined` when the application has none. */
   state: State | undefined = undefined
 
@@ -55,6 +61,7 @@ export class ServerCore {
   private readonly abandoned = new Map<HttpExchange, number>()
   private allGone: Deferred.Deferred<void> | undefined = undefined
   private lines = ["", "", "", ""]
+  private unflushed: Array<Http1Connection> = []
   private requestCount = 0
   private readonly idPrefix: string
 
@@ -137,6 +144,23 @@ export class ServerCore {
     if (this.allGone !== undefined && this.connections.size === 0 && this.exchanges === 0) {
       Deferred.doneUnsafe(this.allGone, Effect.void)
     }
+  }
+
+  /**
+   * Writes what a batch has left for the client. With many connections all batches of one turn of the event loop are
+   * worked through first and written then: the client's process is woken once and not for each answer. Measured with
+   * 64 busy connections: 0.6 µs less CPU for each request, most of it the kernel's; with 4 connections 0.3 µs more,
+   * hence the threshold.
+   */
+  flushSoon(connection: Http1Connection): void {
+    if (this.connections.size < gatheringConnections) return connection.flush()
+    if (this.unflushed.push(connection) === 1) setImmediate(this.flushAll)
+  }
+
+  private readonly flushAll = (): void => {
+    const waiting = this.unflushed
+    this.unflushed = []
+    for (const connection of waiting) connection.flushHeldBack()
   }
 
   // ---- exchanges
@@ -263,8 +287,15 @@ export class ServerCore {
 
   /** How often waits are looked at: often enough for the shortest of them, once a second otherwise. */
   get sweepMillis(): number {
-    const { bodyTimeoutMillis, headerTimeoutMillis, keepAliveTimeoutMillis, requestTimeoutMillis, writeTimeoutMillis } = this.settings
-    const waits = [bodyTimeoutMillis, headerTimeoutMillis, keepAliveTimeoutMillis, requestTimeoutMillis, writeTimeoutMillis]
+    const { bodyTimeoutMillis, headerTimeoutMillis, keepAliveTimeoutMillis, requestTimeoutMillis, writeTimeoutMillis } =
+      this.settings
+    const waits = [
+      bodyTimeoutMillis,
+      headerTimeoutMillis,
+      keepAliveTimeoutMillis,
+      requestTimeoutMillis,
+      writeTimeoutMillis
+    ]
     return Math.max(10, Math.min(1000, ...waits.filter((wait) => wait > 0).map((wait) => wait / 4)))
   }
 
@@ -285,7 +316,10 @@ export class ServerCore {
 
   /** Looks at all waits for ever. One fiber for the whole server, whatever the number of connections. */
   get sweeping(): Effect.Effect<never> {
-    const sweep = Effect.catchCause(Effect.sync(() => this.sweep()), (cause) => Effect.logError("A sweep failed", cause))
+    const sweep = Effect.catchCause(
+      Effect.sync(() => this.sweep()),
+      (cause) => Effect.logError("A sweep failed", cause)
+    )
     return Effect.forever(Effect.andThen(Effect.sleep(this.sweepMillis), sweep))
   }
 
@@ -303,6 +337,7 @@ export class ServerCore {
       totalConnections: this.totalConnections,
       totalExchanges: this.totalExchanges,
       totalRefused: this.totalRefused,
+      totalCut: this.totalCut,
       isShuttingDown: this.stopping
     }
   }
@@ -333,7 +368,7 @@ export class ServerCore {
   /** Ends what is still there. How many exchanges there were. */
   private cut(gone: Deferred.Deferred<void>): Effect.Effect<number> {
     return Effect.suspend(() => {
-      const cut = this.exchanges
+      const cut = this.totalCut = this.exchanges
       for (const connection of this.connections) connection.cut()
       for (const exchange of this.abandoned.keys()) this.interruptAbandoned(exchange)
       return Deferred.await(gone).pipe(
@@ -348,9 +383,11 @@ export class ServerCore {
 
   private reportStop(requests: number, connections: number, cut: number): Effect.Effect<void> {
     return Effect.sync(() => {
-      if (this.totalConnections === 0) return
+      if (!this.hasListened) return
       const waited = `Stopped: waited for ${count(requests, "request")} on ${count(connections, "connection")}`
-      const running = this.exchanges === 0 ? "" : `, of which ${this.exchanges} still run${this.exchanges === 1 ? "s" : ""}`
+      const running = this.exchanges === 0
+        ? ""
+        : `, of which ${this.exchanges} still run${this.exchanges === 1 ? "s" : ""}`
       this.log(
         cut === 0
           ? Effect.logInfo(`${waited}, cut none`)

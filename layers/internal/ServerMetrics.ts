@@ -14,6 +14,9 @@ const classes = ["0xx", "1xx", "2xx", "3xx", "4xx", "5xx"]
 /** Methods with a series of their own; others are counted together, so that a client cannot make series without end. */
 const methods = new Set(["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 
+/** False for methods that share one name in metrics and traces. */
+export const isKnownMethod = (method: string): boolean => methods.has(method)
+
 const names = {
   requests: "http_server_requests_total",
   active: "http_server_active_requests",
@@ -36,9 +39,9 @@ export class ServerMetrics {
   activeRequests = 0
 
   private readonly context: Context.Context<never>
-  private readonly byMethod = new Map<string, Uint32Array>()
+  private readonly byMethod = new Map<string, Float64Array>()
   private readonly byProblem = new Map<string, { count: number }>()
-  private readonly buckets = new Uint32Array(bounds.length + 1)
+  private readonly buckets = new Float64Array(bounds.length + 1)
   private durationCount = 0
   private durationSum = 0
   private durationMin = Number.MAX_VALUE
@@ -60,7 +63,10 @@ export class ServerMetrics {
       modify: ignore
     })
     Metric.registerUnsafe(
-      Metric.histogram(names.duration, { description: "Time from the head of a request to the end of its answer", boundaries: bounds }),
+      Metric.histogram(names.duration, {
+        description: "Time from the head of a request to the end of its answer",
+        boundaries: bounds
+      }),
       context,
       { get: () => this.histogram(), update: ignore, modify: ignore }
     )
@@ -88,17 +94,13 @@ export class ServerMetrics {
     if (durationMillis > this.durationMax) this.durationMax = durationMillis
   }
 
-  private addMethod(method: string): Uint32Array {
-    if (!methods.has(method)) {
-      const others = this.byMethod.get("OTHER")
-      if (others !== undefined) return others
-      return this.addSeries("OTHER")
-    }
-    return this.addSeries(method)
+  private addMethod(method: string): Float64Array {
+    if (isKnownMethod(method)) return this.addSeries(method)
+    return this.byMethod.get("OTHER") ?? this.addSeries("OTHER")
   }
 
-  private addSeries(method: string): Uint32Array {
-    const counts = new Uint32Array(classes.length)
+  private addSeries(method: string): Float64Array {
+    const counts = new Float64Array(classes.length)
     this.byMethod.set(method, counts)
     classes.forEach((status, index) =>
       this.publish(counter(names.requests, "Requests answered", { method, status }), () => counts[index]!)
@@ -113,7 +115,10 @@ export class ServerMetrics {
       const created = { count: 0 }
       series = created
       this.byProblem.set(kind, created)
-      this.publish(counter(names.refused, "Requests refused before the application saw them", { kind }), () => created.count)
+      this.publish(
+        counter(names.refused, "Requests refused before the application saw them", { kind }),
+        () => created.count
+      )
     }
     series.count++
   }

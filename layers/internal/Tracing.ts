@@ -11,6 +11,7 @@ import * as HttpTraceContext from "effect/http/HttpTraceContext"
 import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
 import type { HttpExchange } from "./HttpExchange.ts"
+import { isKnownMethod } from "./ServerMetrics.ts"
 
 type HeaderList = ReadonlyArray<readonly [name: string, value: string]>
 
@@ -21,15 +22,17 @@ export const isTracing = (context: Context.Context<never>): boolean =>
 const remoteParent = (headers: HeaderList): Tracer.ExternalSpan | undefined =>
   Option.getOrUndefined(HttpTraceContext.fromHeaders(Headers.fromInput(headers)))
 
-/** Runs an exchange in a span that continues the client's trace. */
+/** Runs an exchange in a span that continues the client's trace, or begins one. */
 export const inSpan = (exchange: HttpExchange, effect: Effect.Effect<void, unknown>): Effect.Effect<void, unknown> => {
   const { scope } = exchange
   const parent = remoteParent(scope.headers)
-  return Effect.useSpan(`http.server ${scope.method}`, {
+  const isKnown = isKnownMethod(scope.method)
+  return Effect.useSpan(`http.server ${isKnown ? scope.method : "_OTHER"}`, {
     kind: "server",
-    ...(parent === undefined ? {} : { parent }),
+    ...(parent === undefined ? { root: true } : { parent }),
     attributes: {
-      "http.request.method": scope.method,
+      "http.request.method": isKnown ? scope.method : "_OTHER",
+      ...(isKnown ? {} : { "http.request.method_original": scope.method }),
       "url.path": scope.path,
       "url.scheme": scope.scheme,
       "network.protocol.version": scope.httpVersion,
@@ -39,9 +42,12 @@ export const inSpan = (exchange: HttpExchange, effect: Effect.Effect<void, unkno
   }, (span) => {
     exchange.span = span
     return Effect.ensuring(
-      Effect.withParentSpan(effect, span),
+      Effect.withParentSpan(effect, span, { captureStackTrace: false }),
       Effect.sync(() => {
-        if (exchange.status !== 0) span.attribute("http.response.status_code", exchange.status)
+        // An application that ends before it has answered is answered for: with 500.
+        const status = exchange.ended || exchange.isCommitted ? exchange.status : 500
+        if (status !== 0) span.attribute("http.response.status_code", status)
+        if (exchange.disconnectReason !== undefined) span.attribute("error.type", exchange.disconnectReason)
       })
     )
   })

@@ -2,9 +2,9 @@
  * What an exchange needs from the connection below it. Every rule of the contract lives above this line, in the
  * exchange; every byte of a protocol lives below it, in the wires (HTTP/1 today, one more for each protocol).
  */
+import type { HeaderList, HeaderProblem } from "../../src/protocol/ResponseFields.ts"
 import type { DisconnectReason } from "../../src/schema/DisconnectReason.ts"
 import type { HttpRequest } from "../../src/schema/Event.ts"
-import type { HeaderList, HeaderProblem } from "../../src/protocol/ResponseFields.ts"
 
 /** A piece of body that is ready to be written: bytes, or text that is known to be ASCII. */
 export type Piece = Uint8Array | string

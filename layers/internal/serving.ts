@@ -30,6 +30,7 @@ const noStats: Stats = {
   totalConnections: 0,
   totalExchanges: 0,
   totalRefused: 0,
+  totalCut: 0,
   isShuttingDown: false
 }
 
@@ -64,6 +65,7 @@ export const makeServer = Effect.fnUntraced(function*(
     yield* Effect.forkIn(started.sweeping, scope, { startImmediately: true })
     yield* Scope.addFinalizer(scope, started.stop)
     addresses = yield* Scope.provide(listen(started, settings), scope)
+    started.hasListened = true
     yield* Scope.addFinalizer(scope, Effect.sync(() => void (addresses = [])))
   })
 

@@ -107,7 +107,7 @@ const server = {
   requestTimeout: setting(
     Kind.duration,
     "0 seconds",
-    "Time for a request and its whole answer; then the application is interrupted. 0 is off."
+    "Time for a request, its whole answer and what the application does after it; then it is interrupted. 0 is off."
   ),
   keepAliveTimeout: setting(
     Kind.duration,
@@ -127,7 +127,7 @@ const server = {
   disconnectGrace: setting(
     Kind.duration,
     "5 seconds",
-    "Time for an application to finish what cannot be interrupted, or its finalizers, after it has been cut off."
+    "Time for an application to end after its answer or after it was cut off: what cannot be interrupted, finalizers, lifespan."
   ),
   writeHighWaterMark: setting(Kind.bytes(1), 65536, "Unsent bytes of a connection at which send waits."),
   writeLowWaterMark: setting(
@@ -191,8 +191,7 @@ const command = {
 } as const
 
 type Decoded<T> = {
-  readonly [K in keyof T]: T[K] extends Setting<infer A, infer _I, infer D>
-    ? D extends undefined ? A | undefined : A
+  readonly [K in keyof T]: T[K] extends Setting<infer A, infer _I, infer D> ? D extends undefined ? A | undefined : A
     : never
 }
 type Written<T> = {

@@ -20,8 +20,10 @@ const makeRoot = Effect.gen(function*() {
   const root = `${parent}/root`
   const write = (path: string, body: string) =>
     Effect.andThen(fs.writeFileString(path, body), fs.utimes(path, modified, modified))
-  yield* Effect.forEach([root, `${root}/docs`, `${root}/plain`, `${root}/.git`, `${parent}/rootless`], (path) =>
-    fs.makeDirectory(path))
+  yield* Effect.forEach(
+    [root, `${root}/docs`, `${root}/plain`, `${root}/.git`, `${parent}/rootless`],
+    (path) => fs.makeDirectory(path)
+  )
   yield* write(`${root}/ten.txt`, "0123456789")
   yield* write(`${root}/empty.bin`, "")
   yield* write(`${root}/page.html`, "<p>page")

@@ -127,8 +127,10 @@ describe("FetchHandler", () => {
       const aborted = Deferred.makeUnsafe<unknown>()
       let failedRead: unknown
       const app = FetchHandler.make(async (request) => {
-        request.signal.addEventListener("abort", () =>
-          Deferred.doneUnsafe(aborted, Exit.succeed(request.signal.reason)))
+        request.signal.addEventListener(
+          "abort",
+          () => Deferred.doneUnsafe(aborted, Exit.succeed(request.signal.reason))
+        )
         await request.text().catch((error: unknown) => {
           failedRead = error
         })

@@ -24,8 +24,10 @@ const text = (body: string) => new TextEncoder().encode(body)
 
 /** Answers with what `read` makes of the request, as JSON. */
 const report = <E, R>(read: (request: HttpServerRequest) => Effect.Effect<unknown, E, R>) =>
-  Handler.make(Effect.flatMap(HttpServerRequest, (request) =>
-    Effect.map(read(request), (value) => HttpServerResponse.jsonUnsafe(value))))
+  Handler.make(
+    Effect.flatMap(HttpServerRequest, (request) =>
+      Effect.map(read(request), (value) => HttpServerResponse.jsonUnsafe(value)))
+  )
 
 describe("Handler", () => {
   describe("responses", () => {
@@ -296,8 +298,10 @@ describe("Handler", () => {
     it.effect("lets a failure say its own response", () => {
       const logs = Logs.capture()
       return Effect.gen(function*() {
-        const missing = Effect.flatMap(HttpServerRequest, (request) =>
-          Effect.fail(new HttpServerError({ reason: new RouteNotFound({ request }) })))
+        const missing = Effect.flatMap(
+          HttpServerRequest,
+          (request) => Effect.fail(new HttpServerError({ reason: new RouteNotFound({ request }) }))
+        )
         const teapot = Effect.fail(HttpServerResponse.text("teapot", { status: 418 }))
         const thrown = Effect.die(HttpServerResponse.text("early", { status: 403 }))
         const invalid = Schema.decodeUnknownEffect(Schema.Int)("x")
@@ -307,8 +311,10 @@ describe("Handler", () => {
           thrown,
           Effect.as(invalid, HttpServerResponse.empty())
         ]
-        const statuses = yield* Effect.forEach(handlers, (handler) =>
-          Effect.map(Fake.request(Handler.make(handler)), (answer) => answer.status))
+        const statuses = yield* Effect.forEach(
+          handlers,
+          (handler) => Effect.map(Fake.request(Handler.make(handler)), (answer) => answer.status)
+        )
         assert.deepStrictEqual(statuses, [404, 418, 403, 400])
         assert.deepStrictEqual(logs.lines, [])
       }).pipe(Effect.provide(logs.layer))

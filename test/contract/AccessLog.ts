@@ -159,7 +159,11 @@ export const accessLogContract = (
     it.effect("never throws, not for a broken entry and not after the scope has closed", () =>
       Effect.gen(function*() {
         const { close, lines, log } = yield* open()
-        const broken = { get requestId(): string { throw new Error("broken") } } as AccessLogEntry
+        const broken = {
+          get requestId(): string {
+            throw new Error("broken")
+          }
+        } as AccessLogEntry
         log.write(broken)
         write(log, 1, 1)
         yield* close

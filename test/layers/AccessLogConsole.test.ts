@@ -29,7 +29,7 @@ class FakeStream extends EventEmitter {
 
   set stalled(stalled: boolean) {
     this.isStalled = stalled
-    if (!stalled) for (const take of this.held.splice(0)) take()
+    if (!stalled) { for (const take of this.held.splice(0)) take() }
   }
 
   write(bytes: Uint8Array, callback: (error?: Error | null) => void): boolean {

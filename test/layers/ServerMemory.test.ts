@@ -18,7 +18,8 @@ describe("ServerMemory", () => {
   it.effect("answers pipelined requests in order [C49]", () =>
     Effect.gen(function*() {
       const slow = App.http(({ scope, send }) =>
-        Effect.andThen(Effect.sleep(scope.path === "/a" ? "3 seconds" : "1 second"), App.respond(send, 200, scope.path)))
+        Effect.andThen(Effect.sleep(scope.path === "/a" ? "3 seconds" : "1 second"), App.respond(send, 200, scope.path))
+      )
       const { connect } = yield* serve(slow)
       const client = yield* connect()
       yield* client.send(["/a", "/b", "/c"].map((path) => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`).join(""))

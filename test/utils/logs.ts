@@ -1,6 +1,6 @@
 /** Captures what is logged: a list that fills, and the Layer that fills it instead of printing. */
 import * as Cause from "effect/Cause"
-import * as Layer from "effect/Layer"
+import type * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 
 export interface Line {

@@ -48,7 +48,9 @@ export const start = (source: string, shell = ":"): Effect.Effect<Program, never
   )
 
 const run = (file: string, shell: string) => {
-  const child = spawn("bash", ["-c", `${shell}; exec "$0" "$1"`, process.execPath, file], { stdio: ["ignore", "pipe", "pipe"] })
+  const child = spawn("bash", ["-c", `${shell}; exec "$0" "$1"`, process.execPath, file], {
+    stdio: ["ignore", "pipe", "pipe"]
+  })
   let output = ""
   let exitCode: number | null | undefined
   child.stdout.setEncoding("utf8").on("data", (text: string) => output += text)

@@ -28,7 +28,16 @@ describe("CommandLine", () => {
     it.effect("holds what was given and nothing else", () =>
       Effect.gen(function*() {
         assert.deepStrictEqual((yield* call([])).given, {})
-        const { given } = yield* call(["app.js", "-p", "80", "--listen", "a:1", "--listen=b:2", "--max-body-bytes", "1MB"])
+        const { given } = yield* call([
+          "app.js",
+          "-p",
+          "80",
+          "--listen",
+          "a:1",
+          "--listen=b:2",
+          "--max-body-bytes",
+          "1MB"
+        ])
         assert.deepStrictEqual(given, { port: "80", listen: ["a:1", "b:2"], maxBodyBytes: "1MB" })
       }))
 

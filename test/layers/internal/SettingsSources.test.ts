@@ -91,8 +91,7 @@ describe("SettingsSources", () => {
       it.effect(`takes ${entry.key} from --${entry.flag}`, () =>
         check({ flags: { ...companion, [entry.key]: entry.kind.isList === true ? text.split(",") : text } }))
 
-      it.effect(`takes ${entry.key} from ${entry.env}`, () =>
-        check({ flags: companion, env: { [entry.env]: text } }))
+      it.effect(`takes ${entry.key} from ${entry.env}`, () => check({ flags: companion, env: { [entry.env]: text } }))
 
       if (entry.notInFile !== true) {
         it.effect(`takes ${entry.key} from a config file in TOML, YAML and JSON`, () =>
