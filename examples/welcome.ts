@@ -35,7 +35,8 @@ const echo = Effect.fnUntraced(function*({ receive, send }: App.HttpExchange) {
 /** The scope is data, so JSON shows all of it but what the client sent as a secret. */
 const describe = (exchange: App.HttpExchange): string => {
   const headers = exchange.scope.headers.map(([name, value]) =>
-    name === "cookie" || name === "authorization" ? [name, "(hidden)"] : [name, value])
+    name === "cookie" || name === "authorization" ? [name, "(hidden)"] : [name, value]
+  )
   const { state: _, ...scope } = exchange.scope
   return JSON.stringify({ ...scope, headers }, null, 2)
 }

@@ -47,8 +47,9 @@ export const decline = (exchange: Exchange): Effect.Effect<void, SendError> => {
 }
 
 /** An App for HTTP requests. Other kinds of exchange are declined. */
-export const http = <E, R>(handler: (exchange: HttpExchange) => Effect.Effect<void, E, R>): App<E | SendError, R> =>
-(exchange) => exchange.type === "http" ? handler(exchange) : decline(exchange)
+export const http =
+  <E, R>(handler: (exchange: HttpExchange) => Effect.Effect<void, E, R>): App<E | SendError, R> => (exchange) =>
+    exchange.type === "http" ? handler(exchange) : decline(exchange)
 
 /** An App for WebSocket sessions. Other kinds of exchange are declined. */
 export const websocket = <E, R>(
@@ -57,8 +58,9 @@ export const websocket = <E, R>(
 (exchange) => exchange.type === "websocket" ? handler(exchange) : decline(exchange)
 
 /** An App for server-sent events. Other kinds of exchange are declined. */
-export const sse = <E, R>(handler: (exchange: SseExchange) => Effect.Effect<void, E, R>): App<E | SendError, R> =>
-(exchange) => exchange.type === "sse" ? handler(exchange) : decline(exchange)
+export const sse =
+  <E, R>(handler: (exchange: SseExchange) => Effect.Effect<void, E, R>): App<E | SendError, R> => (exchange) =>
+    exchange.type === "sse" ? handler(exchange) : decline(exchange)
 
 /** Chooses an App by the kind of exchange; a kind without one is declined. */
 export const byType = <E = never, R = never>(handlers: {
@@ -87,7 +89,10 @@ class Derived {
   readonly scope: unknown
   readonly send: unknown
   readonly replacedReceive: unknown
-  constructor(outer: HttpExchange, changes: { readonly scope?: unknown; readonly receive?: unknown; readonly send?: unknown }) {
+  constructor(
+    outer: HttpExchange,
+    changes: { readonly scope?: unknown; readonly receive?: unknown; readonly send?: unknown }
+  ) {
     this.outer = outer
     this.type = outer.type
     this.scope = changes.scope ?? outer.scope

@@ -235,10 +235,14 @@ const list = Effect.fnUntraced(function*(site: Site, segments: ReadonlyArray<str
   const fileSystem = yield* FileSystem.FileSystem
   const names = yield* fileSystem.readDirectory(directory.path)
   const visible = names.filter((name) => isServable(name, site.showHidden))
-  const entries = yield* Effect.forEach(visible, (name) =>
-    Effect.map(locate(site, [...segments, name]), (found) => found === undefined ? [] : toEntry(name, found.info)), {
-    concurrency: 16
-  })
+  const entries = yield* Effect.forEach(
+    visible,
+    (name) =>
+      Effect.map(locate(site, [...segments, name]), (found) => found === undefined ? [] : toEntry(name, found.info)),
+    {
+      concurrency: 16
+    }
+  )
   return entries.flat()
 })
 

@@ -101,15 +101,20 @@ export class ServerRequest extends Inspectable.Class implements HttpServerReques
       if (owner.bodyTaken) return Stream.fail(owner.failure("The body was read before"))
       owner.bodyTaken = true
       return Stream.fromPull(
-        Effect.map(owner.reader, (next) =>
-          Effect.flatMap(next, (bytes) => bytes === undefined ? Cause.done() : Effect.succeed([bytes] as const)))
+        Effect.map(
+          owner.reader,
+          (next) =>
+            Effect.flatMap(next, (bytes) => bytes === undefined ? Cause.done() : Effect.succeed([bytes] as const))
+        )
       )
     })
   }
 
   get arrayBuffer(): Effect.Effect<ArrayBuffer, HttpServerError> {
-    return Effect.map(this.bytes, (bytes) =>
-      bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer)
+    return Effect.map(
+      this.bytes,
+      (bytes) => bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer
+    )
   }
 
   get text(): Effect.Effect<string, HttpServerError> {
@@ -122,8 +127,10 @@ export class ServerRequest extends Inspectable.Class implements HttpServerReques
 
   get urlParamsBody(): Effect.Effect<UrlParams.UrlParams, HttpServerError> {
     // A leading "?" belongs to the first name; URLSearchParams would take it for the start of a query.
-    return this.parsed(this.bytes, (bytes) =>
-      UrlParams.fromInput(new URLSearchParams(formDecoder.decode(bytes).replace(/^\?/, "%3F"))))
+    return this.parsed(
+      this.bytes,
+      (bytes) => UrlParams.fromInput(new URLSearchParams(formDecoder.decode(bytes).replace(/^\?/, "%3F")))
+    )
   }
 
   get multipart(): PersistedParts {
@@ -132,8 +139,10 @@ export class ServerRequest extends Inspectable.Class implements HttpServerReques
 
   get multipartStream(): Stream.Stream<Multipart.Part, Multipart.MultipartError> {
     return Stream.pipeThroughChannel(
-      Stream.mapError(this.stream, (error) =>
-        Multipart.MultipartError.fromReason(isTooLarge(error) ? "BodyTooLarge" : "InternalError", error)),
+      Stream.mapError(
+        this.stream,
+        (error) => Multipart.MultipartError.fromReason(isTooLarge(error) ? "BodyTooLarge" : "InternalError", error)
+      ),
       Multipart.makeChannel(this.headers)
     )
   }
