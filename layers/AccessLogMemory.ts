@@ -5,7 +5,7 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { type AccessLogFormatError, compile } from "../src/schema/AccessLogFormat.ts"
+import { type AccessLogFormatError, compile, type Formatter } from "../src/schema/AccessLogFormat.ts"
 import { AccessLog, type AccessLogEntry } from "../src/service/AccessLog.ts"
 import * as AccessLogBuffer from "./internal/AccessLogBuffer.ts"
 
@@ -34,10 +34,9 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
   const decoder = new TextDecoder()
   const lines: Array<string> = []
   const entries: Array<AccessLogEntry> = []
-  const record = (entry: AccessLogEntry) => {
-    const line = format(entry)
+  const record: Formatter = (entry, line) => {
+    format(entry, line)
     entries.push(copy(entry))
-    return line
   }
   const write = (bytes: Uint8Array) =>
     Effect.sync(() => {

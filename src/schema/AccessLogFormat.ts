@@ -10,9 +10,10 @@ import * as Data from "effect/Data"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import type { AccessLogEntry } from "./AccessLogEntry.ts"
+import { isPlain, type LineWriter } from "./LineWriter.ts"
 
 /** Prints one entry as one line, without the line end. */
-export type Formatter = (entry: AccessLogEntry) => string
+export type Formatter = (entry: AccessLogEntry, line: LineWriter) => void
 
 /** The format holds a `%` that starts no known atom. Fault: operator. */
 export interface UnknownAtom {
@@ -66,12 +67,16 @@ export const presets = {
 /** Every name that the setting knows. */
 export const presetNames: ReadonlyArray<string> = [...Object.keys(presets), "json"]
 
-type Escape = (text: string) => string
+/** Escapes what a client wrote, as its place in the format asks. */
+type Print = (line: LineWriter, text: string) => void
+
+const quoted: Print = (line, text) => line.quoted(text)
+const bare: Print = (line, text) => line.bare(text)
 
 /** What an atom prints; `make` gets the escape that fits the atom's place in the format. */
 interface Atom {
   readonly meaning: string
-  readonly make: (escape: Escape, header: string) => Formatter
+  readonly make: (print: Print, header: string) => Formatter
 }
 
 /**
@@ -79,40 +84,52 @@ interface Atom {
  * it could be read, except `%q`, which is a suffix of `%U` and prints nothing then.
  */
 export const atoms: Readonly<Record<string, Atom>> = {
-  "%h": { meaning: "address of the peer, `unix` for a unix socket", make: (escape) => (entry) => escape(entry.client) },
-  "%l": { meaning: "always `-` (RFC 1413 identity)", make: () => () => "-" },
-  "%u": { meaning: "always `-` (the server knows no users)", make: () => () => "-" },
+  "%h": {
+    meaning: "address of the peer, `unix` for a unix socket",
+    make: (print) => (entry, line) => print(line, entry.client)
+  },
+  "%l": { meaning: "always `-` (RFC 1413 identity)", make: () => (_, line) => line.ascii("-") },
+  "%u": { meaning: "always `-` (the server knows no users)", make: () => (_, line) => line.ascii("-") },
   "%t": { meaning: "start of the request in UTC, `10/Oct/2000:13:55:36 +0000`", make: () => clfTime() },
   "%r": { meaning: "request line: method, path and query as sent, protocol", make: () => requestLine },
-  "%m": { meaning: "method", make: () => ({ scope }) => scope === undefined ? "-" : bare(methodOf(scope)) },
-  "%U": {
-    meaning: "path as sent, not decoded",
-    make: () => ({ scope }) => scope === undefined ? "-" : bare(scope.rawPath)
+  "%m": { meaning: "method", make: () => ofRequest((scope, line) => line.bare(methodOf(scope))) },
+  "%U": { meaning: "path as sent, not decoded", make: () => ofRequest((scope, line) => line.bare(scope.rawPath)) },
+  "%q": {
+    meaning: "`?` and the query as sent, nothing without one",
+    make: () => ({ scope }, line) => scope === undefined ? undefined : query(scope, line)
   },
-  "%q": { meaning: "`?` and the query as sent, nothing without one", make: () => query },
-  "%H": { meaning: "protocol, `HTTP/1.1`", make: () => ({ scope }) => scope === undefined ? "-" : protocolOf(scope) },
-  "%s": { meaning: "status, `-` when none was sent", make: () => ({ status }) => status === 0 ? "-" : `${status}` },
+  "%H": { meaning: "protocol, `HTTP/1.1`", make: () => ofRequest((scope, line) => line.ascii(protocolOf(scope))) },
+  "%s": {
+    meaning: "status, `-` when none was sent",
+    make: () => ({ status }, line) => line.ascii(status === 0 ? "-" : `${status}`)
+  },
   "%b": {
     meaning: "bytes of the body, `-` for none",
-    make: () => ({ bodyBytes }) => bodyBytes === 0 ? "-" : `${bodyBytes}`
+    make: () => ({ bodyBytes }, line) => line.ascii(bodyBytes === 0 ? "-" : `${bodyBytes}`)
   },
-  "%B": { meaning: "bytes of the body, `0` for none", make: () => ({ bodyBytes }) => `${bodyBytes}` },
-  "%d": { meaning: "duration in seconds, three decimals", make: () => ({ durationMillis }) => seconds(durationMillis) },
-  "%D": { meaning: "duration in microseconds", make: () => ({ durationMillis }) => whole(durationMillis * 1000) },
-  "%T": { meaning: "duration in whole seconds", make: () => ({ durationMillis }) => whole(durationMillis / 1000) },
-  "%I": { meaning: "request id", make: (escape) => (entry) => escape(entry.requestId) },
+  "%B": { meaning: "bytes of the body, `0` for none", make: () => ({ bodyBytes }, line) => line.ascii(`${bodyBytes}`) },
+  "%d": {
+    meaning: "duration in seconds, three decimals",
+    make: () => ({ durationMillis }, line) => line.ascii(seconds(durationMillis))
+  },
+  "%D": {
+    meaning: "duration in microseconds",
+    make: () => ({ durationMillis }, line) => line.ascii(whole(durationMillis * 1000))
+  },
+  "%T": {
+    meaning: "duration in whole seconds",
+    make: () => ({ durationMillis }, line) => line.ascii(whole(durationMillis / 1000))
+  },
+  "%I": { meaning: "request id", make: (print) => (entry, line) => print(line, entry.requestId) },
   "%X": {
     meaning: "why the request was refused or the exchange cut short",
-    make: (escape) => ({ problem }) => problem === undefined ? "-" : escape(problem)
+    make: (print) => ({ problem }, line) => print(line, problem ?? "-")
   },
   "%{Header}i": {
     meaning: "request header of that name; credentials print `<redacted>`",
-    make: (escape, name) => (entry) => {
-      const value = headerOf(entry, name)
-      return value === "" ? "-" : escape(value)
-    }
+    make: (print, name) => (entry, line) => print(line, headerOf(entry, name) || "-")
   },
-  "%%": { meaning: "a percent sign", make: () => () => "%" }
+  "%%": { meaning: "a percent sign", make: () => (_, line) => line.ascii("%") }
 }
 
 /**
@@ -126,8 +143,7 @@ export const atoms: Readonly<Record<string, Atom>> = {
  * **Gotchas** bytes outside of printable ASCII print as `\xHH`, characters above one byte as `\uHHHH`, `"` and `\`
  * after a backslash. Spaces print as `\x20` outside of double quotes, and in the request line, path and query
  * everywhere. Headers that carry credentials (authorization, cookie, ...) print `<redacted>` when present.
- * **Cost** 0.41 µs an entry for `combined`, 0.55 µs for `json`, 0.11 µs for `common` and `clf` (Node 20.20, a user
- * agent of 110 characters, whose scan takes half of it); 0.1 to 0.3 µs more for the bytes.
+ * **Cost** 0.5 µs a request for `combined` into a file, formatting, buffering and writing together (Node 20, short headers).
  * **Source** reference section 2.3; Apache mod_log_config for the atoms and the escapes.
  */
 export const compile = (format: string): Result.Result<Formatter, AccessLogFormatError> => {
@@ -139,15 +155,12 @@ export const compile = (format: string): Result.Result<Formatter, AccessLogForma
   if (control !== -1) return refuse({ _tag: "ControlCharacter", index: control })
 
   const pieces: Array<Formatter> = []
-  // after[i] is the literal text behind pieces[i]
-  const after: Array<string> = []
-  let head = ""
-  let quoted = false
+  let atomCount = 0
+  let inQuotes = false
   let end = 0
   const literal = (piece: string) => {
-    if (pieces.length === 0) head += piece
-    else after[after.length - 1] += piece
-    for (const character of piece) if (character === "\"") quoted = !quoted
+    if (piece !== "") pieces.push(isAscii(piece) ? (_, line) => line.ascii(piece) : (_, line) => line.utf8(piece))
+    for (const character of piece) if (character === "\"") inQuotes = !inQuotes
   }
   for (const match of text.matchAll(/%(?:\{([^{}]*)\})?(.?)/gu)) {
     literal(text.slice(end, match.index))
@@ -155,17 +168,13 @@ export const compile = (format: string): Result.Result<Formatter, AccessLogForma
     const header = match[1]
     const atom = header === undefined ? match[0] : header === "" ? "" : `%{Header}${match[2]}`
     if (!Object.hasOwn(atoms, atom)) return refuse({ _tag: "UnknownAtom", atom: match[0] })
-    pieces.push(atoms[atom]!.make(quoted ? inQuotes : bare, (header ?? "").toLowerCase()))
-    after.push("")
+    pieces.push(atoms[atom]!.make(inQuotes ? quoted : bare, (header ?? "").toLowerCase()))
+    atomCount++
   }
   literal(text.slice(end))
-  if (pieces.length === 0) return refuse({ _tag: "NoAtom" })
-
-  const count = pieces.length
-  return Result.succeed((entry) => {
-    let line = head
-    for (let i = 0; i < count; i++) line += pieces[i]!(entry) + after[i]!
-    return line
+  if (atomCount === 0) return refuse({ _tag: "NoAtom" })
+  return Result.succeed((entry, line) => {
+    for (let index = 0; index < pieces.length; index++) pieces[index]!(entry, line)
   })
 }
 
@@ -189,36 +198,16 @@ const findControl = (text: string): number => {
   return -1
 }
 
-/** True when every character is printable ASCII from `lowest` on, without `"` and `\`. */
-const isClean = (text: string, lowest: number): boolean => {
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i)
-    if (code < lowest || code > 0x7e || code === 0x22 || code === 0x5c) return false
-  }
-  return true
-}
-
-const hex = (code: number, digits: number): string => code.toString(16).padStart(digits, "0")
-
-const escapeFrom = (text: string, lowest: number): string => {
-  let out = ""
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i)
-    if (code === 0x22 || code === 0x5c) out += "\\" + text[i]
-    else if (code >= lowest && code <= 0x7e) out += text[i]
-    else out += code <= 0xff ? "\\x" + hex(code, 2) : "\\u" + hex(code, 4)
-  }
-  return out
-}
-
-const inQuotes: Escape = (text) => isClean(text, 0x20) ? text : escapeFrom(text, 0x20)
-const bare: Escape = (text) => isClean(text, 0x21) ? text : escapeFrom(text, 0x21)
+const isAscii = (text: string): boolean => /^[\t\x20-\x7e]*$/.test(text)
 
 /** A JSON string in pure ASCII, so that no reader of the file splits a line or obeys a terminal control in it. */
 const jsonString = (text: string): string =>
-  isClean(text, 0x20)
+  isPlain(text)
     ? `"${text}"`
-    : JSON.stringify(text).replace(/[^\x20-\x7e]/g, (character) => "\\u" + hex(character.charCodeAt(0), 4))
+    : JSON.stringify(text).replace(
+      /[^\x20-\x7e]/g,
+      (character) => "\\u" + character.charCodeAt(0).toString(16).padStart(4, "0")
+    )
 
 type Request = NonNullable<AccessLogEntry["scope"]>
 
@@ -227,15 +216,24 @@ const methodOf = (scope: Request): string => scope.type === "websocket" ? "GET" 
 
 const protocolOf = (scope: Request): string => `HTTP/${scope.httpVersion}`
 
-const query: Formatter = ({ scope }) =>
-  scope === undefined || scope.queryString === "" ? "" : "?" + bare(scope.queryString)
+/** Prints `-` for a request that could not be read. */
+const ofRequest = (print: (scope: Request, line: LineWriter) => void): Formatter => ({ scope }, line) =>
+  scope === undefined ? line.ascii("-") : print(scope, line)
 
-const requestLine: Formatter = (entry) => {
-  const scope = entry.scope
-  return scope === undefined
-    ? "-"
-    : `${bare(methodOf(scope))} ${bare(scope.rawPath)}${query(entry)} ${protocolOf(scope)}`
+const query = (scope: Request, line: LineWriter): void => {
+  if (scope.queryString === "") return
+  line.ascii("?")
+  line.bare(scope.queryString)
 }
+
+const requestLine: Formatter = ofRequest((scope, line) => {
+  line.bare(methodOf(scope))
+  line.ascii(" ")
+  line.bare(scope.rawPath)
+  query(scope, line)
+  line.ascii(" ")
+  line.ascii(protocolOf(scope))
+})
 
 /** Headers whose value lets its reader act as the client. */
 const credentials = ["authorization", "cookie", "proxy-authorization", "x-api-key"]
@@ -284,34 +282,34 @@ const clfTime = (): Formatter => {
   const print = perSecond((date) =>
     `${pad2(date.getUTCDate())}/${months[date.getUTCMonth()]}/${date.getUTCFullYear()}:${clock(date)} +0000`
   )
-  return (entry) => print(entry.startedAtMillis)
+  return (entry, line) => line.ascii(print(entry.startedAtMillis))
 }
 
 const makeJson = (): Formatter => {
   const second = perSecond((date) =>
     `${date.getUTCFullYear()}-${pad2(date.getUTCMonth() + 1)}-${pad2(date.getUTCDate())}T${clock(date)}.`
   )
-  return (entry) => {
+  return (entry, line) => {
     const { durationMillis, problem, scope, startedAtMillis, status, traceId } = entry
-    let line = `{"time":"${second(startedAtMillis)}${pad3(Math.floor(startedAtMillis) % 1000)}Z"`
-    line += `,"client":${jsonString(entry.client)}`
+    line.ascii(`{"time":"${second(startedAtMillis)}${pad3(Math.floor(startedAtMillis) % 1000)}Z"`)
+    line.ascii(`,"client":${jsonString(entry.client)}`)
     if (scope !== undefined) {
-      line += `,"method":${jsonString(methodOf(scope))},"path":${jsonString(scope.rawPath)}`
-      if (scope.queryString !== "") line += `,"query":${jsonString(scope.queryString)}`
-      line += `,"protocol":"${protocolOf(scope)}"`
+      line.ascii(`,"method":${jsonString(methodOf(scope))},"path":${jsonString(scope.rawPath)}`)
+      if (scope.queryString !== "") line.ascii(`,"query":${jsonString(scope.queryString)}`)
+      line.ascii(`,"protocol":"${protocolOf(scope)}"`)
     }
-    if (status !== 0) line += `,"status":${status}`
-    line += `,"bytes":${entry.bodyBytes}`
-    line += `,"duration_ms":${durationMillis > 0 ? Math.round(durationMillis * 1000) / 1000 : 0}`
-    line += `,"request_id":${jsonString(entry.requestId)}`
-    if (traceId !== undefined) line += `,"trace_id":${jsonString(traceId)}`
+    if (status !== 0) line.ascii(`,"status":${status}`)
+    line.ascii(`,"bytes":${entry.bodyBytes}`)
+    line.ascii(`,"duration_ms":${durationMillis > 0 ? Math.round(durationMillis * 1000) / 1000 : 0}`)
+    line.ascii(`,"request_id":${jsonString(entry.requestId)}`)
+    if (traceId !== undefined) line.ascii(`,"trace_id":${jsonString(traceId)}`)
     if (scope !== undefined) {
       const userAgent = headerOf(entry, "user-agent")
-      if (userAgent !== "") line += `,"user_agent":${jsonString(userAgent)}`
+      if (userAgent !== "") line.ascii(`,"user_agent":${jsonString(userAgent)}`)
       const referer = headerOf(entry, "referer")
-      if (referer !== "") line += `,"referer":${jsonString(referer)}`
+      if (referer !== "") line.ascii(`,"referer":${jsonString(referer)}`)
     }
-    if (problem !== undefined) line += `,"problem":${jsonString(problem)}`
-    return line + "}"
+    if (problem !== undefined) line.ascii(`,"problem":${jsonString(problem)}`)
+    line.ascii("}")
   }
 }
