@@ -3,8 +3,8 @@
  * writes what the exchange sends. Owns the stream from accept to close. Rules of the contract are the exchange's, rules
  * of the protocol the engine's; this file knows when to read, when to write and when to close.
  *
- * What one read asks for is answered in one write: while a batch of requests is being worked through, text gathers in
- * `pending`.
+ * What one read asks for is answered in one write: while a batch of requests is being worked through, the output holds
+ * everything back.
  */
 import type { Duplex } from "node:stream"
 import { Http1 } from "../../src/protocol/Http1.ts"
@@ -14,6 +14,7 @@ import { type HeaderList, type HeaderProblem, ResponseFields } from "../../src/p
 import type { DisconnectReason } from "../../src/schema/DisconnectReason.ts"
 import type { HttpRequest } from "../../src/schema/Event.ts"
 import { HttpExchange } from "./HttpExchange.ts"
+import { Output } from "./Output.ts"
 import type { Peer } from "./Peer.ts"
 import type { ServerCore } from "./ServerCore.ts"
 import type { Piece, Wire } from "./Wire.ts"
@@ -24,12 +25,8 @@ import type { Piece, Wire } from "./Wire.ts"
  */
 type Phase = "reading" | "exchange" | "discarding" | "closing" | "closed"
 
-/** Text gathered for one write before it goes out anyway. */
-const gatherBytes = 16_384
-/** Pieces up to this size join the text of the head; measured faster than a second write, see docs/decisions.md. */
-const joinBytes = 4_096
-/** Pieces up to this size are copied behind the text that goes before them. */
-const copyBytes = 12_288
+/** Bytes of body that one `http.request` event gathers before the application gets it. */
+const eventBytes = 65_536
 /** How long a closed connection is listened to, and how much it may still say. */
 const closingMillis = 2_000
 const closingBytes = 1_048_576
@@ -45,13 +42,12 @@ export class Http1Connection implements Wire {
   suppressesBody = false
 
   private readonly stream: Duplex
+  private readonly output: Output
   private readonly engine: Http1
   private readonly fields = new ResponseFields()
   private readonly trailerFields = new ResponseFields()
   private status = 0
   private hasTrailers = false
-  private pending = ""
-  private corked = false
   private batching = false
   private readingPaused = false
   private continueDue = false
@@ -72,6 +68,7 @@ export class Http1Connection implements Wire {
     this.core = core
     this.stream = stream
     this.peer = peer
+    this.output = new Output(stream, core.metrics)
     this.engine = new Http1(core.limits)
     stream.on("data", (chunk: Buffer) => this.received(chunk))
     stream.on("end", () => this.peerEnded())
@@ -122,7 +119,7 @@ export class Http1Connection implements Wire {
       }
     }
     this.batching = false
-    if (this.pending !== "" || this.corked) this.core.flushSoon(this)
+    if (this.output.holdsBack) this.core.flushSoon(this)
     this.pauseWhenFull()
   }
 
@@ -166,7 +163,7 @@ export class Http1Connection implements Wire {
     let body: Uint8Array | undefined
     let parts: Array<Uint8Array> | undefined
     let size = 0
-    while (size < gatherBytes * 4) {
+    while (size < eventBytes) {
       const event = engine.next()
       if (event._tag === "Data") {
         size += event.bytes.length
@@ -189,7 +186,7 @@ export class Http1Connection implements Wire {
       this.continueDue = false
       const text = engine.responseState === "due" ? engine.informational(100, "") : ""
       if (typeof text === "string" && text !== "") {
-        this.write(text)
+        this.output.write(text)
         this.flush()
       }
     }
@@ -268,18 +265,19 @@ export class Http1Connection implements Wire {
   refuseConnection(): void {
     this.core.refused("TooManyConnections", 503, "more connections than the limit", this.peer)
     const body = this.core.problemBody(503)
-    this.pending =
+    this.output.write(
       `HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n${
         this.core.extraLines(false, false)
       }` +
-      `retry-after: 5\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`
+        `retry-after: 5\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`
+    )
     this.end()
   }
 
   // ---- writing
 
   get bufferedAmount(): number {
-    return this.pending.length + this.stream.writableLength
+    return this.output.bufferedAmount
   }
 
   get declaredLength(): number {
@@ -304,7 +302,7 @@ export class Http1Connection implements Wire {
     if (problem !== undefined) return problem
     const text = this.engine.informational(status, this.trailerFields.lines)
     this.trailerFields.lines = ""
-    if (typeof text === "string") this.write(text)
+    if (typeof text === "string") this.output.write(text)
     return undefined
   }
 
@@ -321,71 +319,24 @@ export class Http1Connection implements Wire {
     )
     // What was declared for the application binds it as much as what it declares itself.
     if (fields.contentLength === -1 && engine.framing === "length") fields.contentLength = bodyLength
-    if (typeof text === "string") this.write(text)
+    if (typeof text === "string") this.output.write(text)
   }
 
   writePiece(piece: Piece): void {
     const prefix = this.engine.dataPrefix(piece.length)
-    if (prefix !== "") this.write(prefix)
-    const suffix = prefix === "" ? "" : "\r\n"
-    if (typeof piece === "string") this.write(piece + suffix)
-    else if (piece.length <= joinBytes) this.write(asText(piece) + suffix)
-    else this.writeBytes(piece, suffix)
+    this.output.writePiece(prefix, piece, prefix === "" ? "" : "\r\n")
     if (!this.batching) this.flush()
   }
 
   endResponse(): void {
     const text = this.engine.endResponse(this.trailerFields.lines)
     this.trailerFields.lines = ""
-    if (typeof text === "string" && text !== "") this.write(text)
+    if (typeof text === "string" && text !== "") this.output.write(text)
     if (!this.batching) this.flush()
   }
 
-  /** Adds text to what goes out next. */
-  private write(text: string): void {
-    this.pending += text
-    if (this.pending.length >= gatherBytes) this.flush()
-  }
-
-  /**
-   * Writes bytes behind the text that is pending, in one system call. Up to 12 KiB are copied together with it: for
-   * 10 KiB that takes 13.7 µs, head included, where a vectored write takes 12 to 16 (Node 20).
-   */
-  private writeBytes(bytes: Uint8Array, suffix: string): void {
-    const prefix = this.pending
-    this.pending = ""
-    this.core.metrics.bytesOut += prefix.length + bytes.length + suffix.length
-    const stream = this.stream
-    if (stream.destroyed) return
-    if (bytes.length <= copyBytes) {
-      const whole = Buffer.allocUnsafeSlow(prefix.length + bytes.length + suffix.length)
-      whole.write(prefix, 0, "latin1")
-      whole.set(bytes, prefix.length)
-      if (suffix !== "") whole.write(suffix, prefix.length + bytes.length, "latin1")
-      stream.write(whole)
-      return
-    }
-    // Uncorked by the flush: the pieces of one batch leave in one system call.
-    if (!this.corked) {
-      this.corked = true
-      stream.cork()
-    }
-    if (prefix !== "") stream.write(prefix, "latin1")
-    stream.write(bytes)
-    if (suffix !== "") stream.write(suffix, "latin1")
-  }
-
   flush(): void {
-    const text = this.pending
-    if (text !== "") {
-      this.pending = ""
-      this.core.metrics.bytesOut += text.length
-      if (!this.stream.destroyed) this.stream.write(text, "latin1")
-    }
-    if (this.corked) {
-      this.corked = false
-      this.stream.uncork()
-    }
+    this.output.flush()
   }
 
   /** Writes what was held back. The stream tells of a drain only when it was full, which it need not have been. */
@@ -588,9 +539,6 @@ export class Http1Connection implements Wire {
     }
   }
 }
-
-const asText = (bytes: Uint8Array): string =>
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1")
 
 /**
  * A number that changes whenever the operating system takes bytes. A socket counts a write as one piece until all of it

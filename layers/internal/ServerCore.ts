@@ -301,7 +301,8 @@ export class ServerCore {
 
   sweep(): void {
     if (this.time.tick()) this.makeLines()
-    const now = this.time.now()
+    // Whole milliseconds keep the fields of connections small integers, and their shape the same for all.
+    const now = Math.floor(this.time.now())
     for (const connection of this.connections) connection.sweep(now)
     for (const [exchange, since] of this.abandoned) {
       if (exchange.released) this.abandoned.delete(exchange)

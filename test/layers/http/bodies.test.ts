@@ -213,10 +213,12 @@ describe("a file as body", () => {
   it.live("that is given up by its application cannot be followed by bytes beyond its length [C47]", () =>
     Effect.gen(function*() {
       const file = yield* fileOf(bytesOf(2_000_000))
+      const begun = yield* Deferred.make<void>()
       const left = yield* Deferred.make<void>()
       const problem = yield* Deferred.make<SendError>()
-      const app = App.http(({ send }) =>
+      const app = App.http(({ send, transport }) =>
         Effect.gen(function*() {
+          transport.onHighWater(() => Deferred.doneUnsafe(begun, Effect.void))
           yield* send(start())
           yield* Effect.raceFirst(send(body({ file })), Deferred.await(left))
           yield* Effect.tapError(send(body({ body: "instead" })), (error) => Deferred.succeed(problem, error))
@@ -226,6 +228,7 @@ describe("a file as body", () => {
       const client = yield* connect()
       yield* client.pause
       yield* client.send(pipelined)
+      yield* Deferred.await(begun)
       yield* Deferred.succeed(left, undefined)
       assert.strictEqual((yield* Deferred.await(problem)).reason._tag, "BodyTooShort")
       yield* client.resume
