@@ -7,6 +7,7 @@ import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
 import * as App from "../../src/app/App.ts"
 import type { HttpExchange } from "../../src/app/Exchange.ts"
+import * as Lint from "../../src/middleware/Lint.ts"
 import { serve } from "../utils/serve.ts"
 import { everySplit } from "../utils/splits.ts"
 
@@ -105,7 +106,7 @@ const answersIn = (text: string): ReadonlyArray<Answer> => {
 
 const serverAnswers = (bytes: Buffer) =>
   Effect.scoped(Effect.gen(function*() {
-    const { connect } = yield* serve(App.http(echo))
+    const { connect } = yield* serve(Lint.make()(App.http(echo)))
     const client = yield* connect()
     yield* client.send(bytes)
     return answersIn(yield* client.read)
