@@ -34,6 +34,17 @@ const closingBytes = 1_048_576
 const noBytes = new Uint8Array(0)
 const emptyRequest: HttpRequest = Object.freeze({ type: "http.request", body: noBytes, more: false })
 
+/** A class for the same reason as the scope of a request, see ServerCore. */
+class BodyPart implements HttpRequest {
+  readonly type = "http.request"
+  readonly body: Uint8Array
+  readonly more: boolean
+  constructor(body: Uint8Array, more: boolean) {
+    this.body = body
+    this.more = more
+  }
+}
+
 export class Http1Connection implements Wire {
   readonly core: ServerCore
   readonly peer: Peer
@@ -197,7 +208,7 @@ export class Http1Connection implements Wire {
   private bodyEvent(body: Uint8Array, parts: Array<Uint8Array> | undefined, size: number, more: boolean): HttpRequest {
     this.continueDue = false
     if (more) this.resumeReading()
-    return { type: "http.request", body: parts === undefined ? body : Buffer.concat(parts, size), more }
+    return new BodyPart(parts === undefined ? body : Buffer.concat(parts, size), more)
   }
 
   /** The application is over. The connection goes on, or ends, or first gets rid of the rest of the request. */

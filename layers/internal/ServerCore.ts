@@ -32,6 +32,39 @@ const ignore = (): void => {}
 /** Connections from which on the answers of one turn of the event loop are written together. */
 const gatheringConnections = 16
 
+/**
+ * The scope of a request as a class, because of how V8 works: what a constructor makes it never moves to its old space
+ * in advance, as it does with literals once many of them have survived (docs/decisions.md).
+ */
+class RequestScope implements HttpScope {
+  readonly type = "http"
+  readonly slipway = contract
+  readonly httpVersion: HttpScope["httpVersion"]
+  readonly method: string
+  readonly scheme: HttpScope["scheme"]
+  readonly path: string
+  readonly rawPath: string
+  readonly queryString: string
+  readonly rootPath: string
+  readonly headers: HttpScope["headers"]
+  readonly extensions: Extensions
+  declare client: NonNullable<HttpScope["client"]>
+  declare server: NonNullable<HttpScope["server"]>
+  declare state: State
+
+  constructor(head: RequestHead, peer: Peer, rootPath: string, extensions: Extensions) {
+    this.httpVersion = head.httpVersion
+    this.method = head.method
+    this.scheme = peer.scheme
+    this.path = head.path
+    this.rawPath = head.rawPath
+    this.queryString = head.queryString
+    this.rootPath = rootPath
+    this.headers = head.headers
+    this.extensions = extensions
+  }
+}
+
 export class ServerCore {
   readonly settings: WireSettings
   readonly limits: Limits
@@ -167,19 +200,7 @@ export class ServerCore {
 
   /** The scope of a request: a plain object, made once. */
   scope(head: RequestHead, peer: Peer): HttpScope {
-    const scope: { -readonly [K in keyof HttpScope]: HttpScope[K] } = {
-      type: "http",
-      slipway: contract,
-      httpVersion: head.httpVersion,
-      method: head.method,
-      scheme: peer.scheme,
-      path: head.path,
-      rawPath: head.rawPath,
-      queryString: head.queryString,
-      rootPath: this.settings.rootPath,
-      headers: head.headers,
-      extensions: this.extensions
-    }
+    const scope = new RequestScope(head, peer, this.settings.rootPath, this.extensions)
     if (peer.client !== undefined) scope.client = peer.client
     if (peer.server !== undefined) scope.server = peer.server
     if (this.state !== undefined) scope.state = { ...this.state }

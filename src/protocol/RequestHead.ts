@@ -35,6 +35,45 @@ const needMore = -1
 const GET = 0x47455420
 const POST = 0x504f5354
 
+/** A class, because V8 never allocates what a constructor makes in its old space in advance; see docs/decisions.md. */
+class CompleteHead implements RequestHead {
+  readonly _tag = "RequestHead"
+  readonly method: string
+  readonly httpVersion: "1.0" | "1.1"
+  readonly target: string
+  readonly rawPath: string
+  readonly path: string
+  readonly queryString: string
+  readonly headers: RequestHead["headers"]
+  readonly contentLength: number
+  readonly keepAlive: boolean
+  readonly expectsContinue: boolean
+
+  constructor(
+    method: string,
+    httpVersion: "1.0" | "1.1",
+    target: string,
+    rawPath: string,
+    path: string,
+    queryString: string,
+    headers: RequestHead["headers"],
+    contentLength: number,
+    keepAlive: boolean,
+    expectsContinue: boolean
+  ) {
+    this.method = method
+    this.httpVersion = httpVersion
+    this.target = target
+    this.rawPath = rawPath
+    this.path = path
+    this.queryString = queryString
+    this.headers = headers
+    this.contentLength = contentLength
+    this.keepAlive = keepAlive
+    this.expectsContinue = expectsContinue
+  }
+}
+
 export class RequestHeadReader {
   readonly limits: Limits
   /** Set when the head was refused; nothing is read after that. */
@@ -360,19 +399,18 @@ export class RequestHeadReader {
       if (problem !== undefined) return void this.fail(problem)
       contentLength = -1
     }
-    this.head = {
-      _tag: "RequestHead",
-      method: this.method,
-      httpVersion: this.httpVersion,
-      target: this.target,
+    this.head = new CompleteHead(
+      this.method,
+      this.httpVersion,
+      this.target,
       rawPath,
       path,
       queryString,
-      headers: this.headers,
+      this.headers,
       contentLength,
-      keepAlive: this.connection === undefined ? is11 : keepsAlive(this.connection, is11),
-      expectsContinue: this.expectsContinue && is11 && contentLength !== 0
-    }
+      this.connection === undefined ? is11 : keepsAlive(this.connection, is11),
+      this.expectsContinue && is11 && contentLength !== 0
+    )
   }
 
   private replaceHost(authority: string): void {
