@@ -2,6 +2,7 @@
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import { setFlagsFromString } from "node:v8"
 import { Server } from "slipway"
 import * as ServerNode from "slipway/layers/ServerNode"
 import { announce, keepAliveMillis } from "./common.mjs"
@@ -13,6 +14,9 @@ const announced = Layer.effectDiscard(
     announce(address.port)
   })
 )
+
+// As dist/main.js does; see docs/decisions.md.
+setFlagsFromString("--no-allocation-site-pretenuring")
 
 /** As the peers are set: room for the idle scenario's connections, and no connection closed while it is still used. */
 const settings = { host: "127.0.0.1", port: 0, maxConnections: 200_000, keepAliveTimeout: keepAliveMillis }
