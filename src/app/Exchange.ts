@@ -79,7 +79,10 @@ interface Base<Scope extends { readonly type: string }, Receive, Send> {
   readonly scope: Scope
   /** The client's next event. Suspends until there is one; never fails. */
   readonly receive: Effect.Effect<Receive>
-  /** Our next event. Suspends above the high watermark; a no-op once the exchange has ended. Needs no `this`. */
+  /**
+   * Our next event. Suspends above the high watermark; a no-op once the client has gone; out of order once our answer
+   * is complete. Needs no `this`.
+   */
   readonly send: (event: Send) => Effect.Effect<void, SendError>
 }
 
