@@ -1,6 +1,6 @@
 /**
  * Why a `send` failed: the application broke the protocol's order or sent something that must not reach the wire.
- * Nothing of the refused event was written. A peer that has gone is never a SendError: `send` after the end is a no-op.
+ * Nothing of the refused event was written. A peer that has gone is never a SendError: `send` to it does nothing.
  */
 import * as Data from "effect/Data"
 

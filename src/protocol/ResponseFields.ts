@@ -52,8 +52,10 @@ export class ResponseFields {
       const header: HeaderList[number] | undefined = headers[index]
       const value = header?.[1]
       let name = header?.[0]
-      if (typeof name !== "string" || typeof value !== "string") {
-        return { name: typeof name === "string" ? name : `header ${index}`, problem: "name and value must be strings" }
+      // A string has characters at 0 and 1, but is no pair.
+      if (typeof header === "string" || typeof name !== "string" || typeof value !== "string") {
+        const known = typeof header !== "string" && typeof name === "string"
+        return { name: known ? name : `header ${index}`, problem: "name and value must be strings" }
       }
       const problem = checkHeader(name, value)
       if (problem !== undefined) return { name, problem }

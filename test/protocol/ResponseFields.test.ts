@@ -130,7 +130,8 @@ describe("ResponseFields", () => {
       [[1, "x"], "header 0"],
       [[Symbol("x"), "x"], "header 0"],
       [[nothing, nothing], "header 0"],
-      [5, "header 0"]
+      [5, "header 0"],
+      ["a: b", "header 0"]
     ]
     for (const [header, name] of wrong) {
       assert.deepStrictEqual(new ResponseFields().read([header as never]), {
