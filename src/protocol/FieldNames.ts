@@ -6,7 +6,7 @@
  */
 import { lower } from "./Grammar.ts"
 
-/** Fields with a meaning for the connection or the framing. Every other field is `Other`. */
+/** Fields with a meaning for the connection, the framing or the kind of exchange. Every other field is `Other`. */
 export const Field = {
   Other: 0,
   Host: 1,
@@ -14,7 +14,9 @@ export const Field = {
   TransferEncoding: 3,
   Connection: 4,
   Expect: 5,
-  Cookie: 6
+  Cookie: 6,
+  Accept: 7,
+  Upgrade: 8
 } as const
 
 export interface FieldName {
@@ -39,9 +41,10 @@ define("transfer-encoding", Field.TransferEncoding)
 define("connection", Field.Connection)
 define("expect", Field.Expect)
 define("cookie", Field.Cookie)
+define("accept", Field.Accept)
+define("upgrade", Field.Upgrade)
 for (
   const name of [
-    "accept",
     "accept-charset",
     "accept-encoding",
     "accept-language",
@@ -83,7 +86,6 @@ for (
     "trailer",
     "traceparent",
     "tracestate",
-    "upgrade",
     "upgrade-insecure-requests",
     "user-agent",
     "via",

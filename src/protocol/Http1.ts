@@ -260,7 +260,8 @@ export class Http1 {
 
   private refuse(problem: Malformed): Malformed {
     this.keepAlive = false
-    this.forget()
+    // An HTTP/2 preface is not for this engine: whoever can read it gets it through `takeRest`.
+    if (problem.reason !== "Http2Preface") this.forget()
     this.request = this.request.Malformed!
     if (this.responseState === "idle") this.response = this.response.Request!
     return problem
@@ -276,6 +277,25 @@ export class Http1 {
     this.request = this.request.Malformed!
     this.response = this.response.Request!
     return undefined
+  }
+
+  /**
+   * Ends the cycle with a change of protocol (RFC 9110 section 7.8): the engine reads and writes nothing from here on.
+   * What was received behind the head is what `takeRest` returns.
+   */
+  upgrade(): LocalProtocolError | undefined {
+    const next = this.response.Upgrade
+    if (next === undefined || this.requestState !== "done") return this.outOfOrder("Upgrade")
+    this.response = next
+    this.keepAlive = false
+    return undefined
+  }
+
+  /** Takes out what was received and not read, for another protocol's reader. */
+  takeRest(): Buffer {
+    const rest = this.buffer.subarray(this.at)
+    this.forget()
+    return rest
   }
 
   /** Lets go of what was received. */
@@ -355,7 +375,8 @@ export class Http1 {
       if (isHead) this.framing = "none"
     }
     if (fields.close) this.keepAlive = false
-    if (!this.keepAlive) lines += "connection: close\r\n"
+    // RFC 9110 section 7.8: whoever sends Upgrade, as a 426 must, names it here, too.
+    if (!this.keepAlive) lines += status === 426 ? "connection: close, upgrade\r\n" : "connection: close\r\n"
     else if (!is11) lines += "connection: keep-alive\r\n"
     return `${statusLine(status)}${lines}\r\n`
   }

@@ -18,7 +18,7 @@ export type RequestEvent =
   | "PeerClosed"
   | "Malformed"
   | "NextCycle"
-export type ResponseEvent = "Request" | "Informational" | "Head" | "Data" | "EndOfMessage" | "NextCycle"
+export type ResponseEvent = "Request" | "Informational" | "Head" | "Data" | "EndOfMessage" | "Upgrade" | "NextCycle"
 
 export const requestTransitions: Record<RequestState, { readonly [E in RequestEvent]?: RequestState }> = {
   idle: { HeadWithBody: "body", HeadAlone: "done", PeerClosed: "closed", Malformed: "error" },
@@ -30,7 +30,7 @@ export const requestTransitions: Record<RequestState, { readonly [E in RequestEv
 
 export const responseTransitions: Record<ResponseState, { readonly [E in ResponseEvent]?: ResponseState }> = {
   idle: { Request: "due" },
-  due: { Informational: "due", Head: "body" },
+  due: { Informational: "due", Head: "body", Upgrade: "done" },
   body: { Data: "body", EndOfMessage: "done" },
   done: { NextCycle: "idle" }
 }
@@ -74,5 +74,6 @@ export const responseRows = link<ResponseState, ResponseEvent>(responseTransitio
   "Head",
   "Data",
   "EndOfMessage",
+  "Upgrade",
   "NextCycle"
 ])

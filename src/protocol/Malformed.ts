@@ -35,7 +35,13 @@ const faults = {
   ChunkSizeInvalid: [400, "a chunk size is not a hexadecimal number"],
   ChunkExtensionInvalid: [400, "a chunk extension is malformed"],
   ChunkExtensionsTooLarge: [400, "the chunk extensions are larger than the limit"],
-  ChunkEndInvalid: [400, "a chunk is not followed by its line end"]
+  ChunkEndInvalid: [400, "a chunk is not followed by its line end"],
+  WebSocketMethodInvalid: [400, "the method of a WebSocket handshake is not GET"],
+  WebSocketVersionUnsupported: [426, "the Sec-WebSocket-Version is not 13"],
+  WebSocketKeyInvalid: [400, "the Sec-WebSocket-Key is not one key of 16 bytes in base64"],
+  WebSocketBodyPresent: [400, "a WebSocket handshake has a body"],
+  WebSocketSubprotocolInvalid: [400, "the Sec-WebSocket-Protocol is not a list of different tokens"],
+  WebSocketExtensionsInvalid: [400, "the Sec-WebSocket-Extensions is not a list of extensions"]
 } as const
 
 export type Reason = keyof typeof faults

@@ -3,6 +3,8 @@
  * A line is looked at once it is complete, or refused as soon as it cannot become valid, so a peer that sends one byte a
  * second is answered as one that sends a whole head. Owns no bytes: the engine hands it text and keeps what is left over.
  */
+import { namesEventStream } from "./Accept.ts"
+import { isOws, lowerItems } from "./FieldList.ts"
 import { Field, type FieldName, find, hashStep } from "./FieldNames.ts"
 import { COLON, CR, digit, fieldValue, HTAB, isHost, LF, SP, target as targetTable, token } from "./Grammar.ts"
 import type { Limits } from "./Limits.ts"
@@ -13,7 +15,7 @@ import * as RequestTarget from "./RequestTarget.ts"
 export interface RequestHead {
   readonly _tag: "RequestHead"
   readonly method: string
-  readonly httpVersion: "1.0" | "1.1"
+  readonly httpVersion: "1.0" | "1.1" | "2"
   /** The target as it came. */
   readonly target: string
   readonly rawPath: string
@@ -27,7 +29,12 @@ export interface RequestHead {
   readonly keepAlive: boolean
   /** True when the client waits for `100 Continue` before it sends the body. */
   readonly expectsContinue: boolean
+  /** What the client asks for; whether its WebSocket handshake is valid, `WebSocketHandshake` says. */
+  readonly kind: Kind
 }
+
+/** The scope a request gets: an upgrade to WebSocket, a stream of events, or everything else. */
+export type Kind = "http" | "sse" | "websocket"
 
 /** Returned by `read` when the text ends before the head does. */
 const needMore = -1
@@ -48,6 +55,7 @@ class CompleteHead implements RequestHead {
   readonly contentLength: number
   readonly keepAlive: boolean
   readonly expectsContinue: boolean
+  readonly kind: Kind
 
   constructor(
     method: string,
@@ -59,7 +67,8 @@ class CompleteHead implements RequestHead {
     headers: RequestHead["headers"],
     contentLength: number,
     keepAlive: boolean,
-    expectsContinue: boolean
+    expectsContinue: boolean,
+    kind: Kind
   ) {
     this.method = method
     this.httpVersion = httpVersion
@@ -71,6 +80,7 @@ class CompleteHead implements RequestHead {
     this.contentLength = contentLength
     this.keepAlive = keepAlive
     this.expectsContinue = expectsContinue
+    this.kind = kind
   }
 }
 
@@ -101,6 +111,8 @@ export class RequestHeadReader {
   private transferEncoding: string | undefined = undefined
   private connection: string | undefined = undefined
   private expectsContinue = false
+  private upgrade: string | undefined = undefined
+  private wantsEvents = false
 
   constructor(limits: Limits) {
     this.limits = limits
@@ -121,6 +133,8 @@ export class RequestHeadReader {
     this.transferEncoding = undefined
     this.connection = undefined
     this.expectsContinue = false
+    this.upgrade = undefined
+    this.wantsEvents = false
   }
 
   /** Reads a trailer section from now on. */
@@ -338,6 +352,12 @@ export class RequestHeadReader {
         if (value.toLowerCase() === "100-continue") this.expectsContinue = true
         else return void this.fail("ExpectationUnknown")
         break
+      case Field.Accept:
+        if (namesEventStream(value)) this.wantsEvents = true
+        break
+      case Field.Upgrade:
+        this.upgrade = this.upgrade === undefined ? value : `${this.upgrade},${value}`
+        break
       case Field.Cookie:
         // RFC 6265 section 5.4 sends one; HTTP/2 may split it (RFC 9113 section 8.2.3). Applications always see one.
         if (this.cookieIndex !== -1) {
@@ -353,7 +373,7 @@ export class RequestHeadReader {
 
   /** RFC 9110 section 6.5.1: a trailer must not change framing, routing, authentication or the meaning of the body. */
   private takeTrailer(name: string, value: string): void {
-    if (!forbiddenTrailers.has(name)) this.headers.push([name, value])
+    if (mayBeTrailer(name)) this.headers.push([name, value])
   }
 
   /** RFC 9110 section 8.6: `1*DIGIT`. Lists and needless zeros are refused: peers disagree about them. */
@@ -409,8 +429,20 @@ export class RequestHeadReader {
       this.headers,
       contentLength,
       this.connection === undefined ? is11 : keepsAlive(this.connection, is11),
-      this.expectsContinue && is11 && contentLength !== 0
+      this.expectsContinue && is11 && contentLength !== 0,
+      this.upgrade !== undefined && is11 && this.asksForWebSocket(this.upgrade)
+        ? "websocket"
+        : this.wantsEvents
+        ? "sse"
+        : "http"
     )
+  }
+
+  /** RFC 9110 section 7.8: Upgrade counts only with the connection option of its name, and never in HTTP/1.0. */
+  private asksForWebSocket(upgrade: string): boolean {
+    return this.connection !== undefined
+      && lowerItems(this.connection).includes("upgrade")
+      && lowerItems(upgrade).includes("websocket")
   }
 
   private replaceHost(authority: string): void {
@@ -426,6 +458,9 @@ const nameProblem = (code: number, atLineStart: boolean): Reason => {
   if (code === LF) return "LineEndInvalid"
   return atLineStart && isOws(code) ? "FoldedLine" : "FieldNameInvalid"
 }
+
+/** True for a field that may come as a trailer (RFC 9110 section 6.5.1). */
+export const mayBeTrailer = (name: string): boolean => !forbiddenTrailers.has(name)
 
 const forbiddenTrailers = new Set([
   "authorization",
@@ -451,31 +486,18 @@ const forbiddenTrailers = new Set([
   "upgrade"
 ])
 
-const listItems = (value: string): Array<string> => value.toLowerCase().split(",").map(withoutOws)
-
-/** Without the SP and HTAB around it, which are all the white space there is; `trim` would also take 0xa0. */
-const withoutOws = (text: string): string => {
-  let start = 0
-  let end = text.length
-  while (start < end && isOws(text.charCodeAt(start))) start++
-  while (end > start && isOws(text.charCodeAt(end - 1))) end--
-  return text.slice(start, end)
-}
-
-const isOws = (code: number): boolean => code === SP || code === HTAB
-
 /** RFC 9112 section 9.3: `close` wins; HTTP/1.1 stays open by default, HTTP/1.0 only when asked. */
 const keepsAlive = (connection: string, is11: boolean): boolean => {
   if (connection === "keep-alive" || connection === "Keep-Alive") return true
   if (connection === "close") return false
-  const options = listItems(connection)
+  const options = lowerItems(connection)
   return !options.includes("close") && (is11 || options.includes("keep-alive"))
 }
 
 /** RFC 9112 sections 6.1 and 7: chunked, once, last; nothing else is implemented. */
 const judgeTransferEncoding = (value: string): Reason | undefined => {
   if (value === "chunked") return undefined
-  const codings = listItems(value)
+  const codings = lowerItems(value)
   if (codings.indexOf("chunked") !== codings.length - 1) return "TransferEncodingInvalid"
   return codings.length === 1
     ? undefined

@@ -92,7 +92,8 @@ export class ResponseFields {
   }
 }
 
-const readLength = (value: string): number | undefined => {
+/** A decimal number that can be counted with; `undefined` for anything else. */
+export const readLength = (value: string): number | undefined => {
   if (!/^\d+$/.test(value)) return undefined
   const length = Number(value)
   return Number.isSafeInteger(length) ? length : undefined

@@ -8,6 +8,7 @@ import * as fs from "node:fs"
 import * as App from "../../src/app/App.ts"
 import type { HttpExchange } from "../../src/app/Exchange.ts"
 import * as Lint from "../../src/middleware/Lint.ts"
+import { readHandshake } from "../../src/protocol/WebSocketHandshake.ts"
 import { serve } from "../utils/serve.ts"
 import { everySplit } from "../utils/splits.ts"
 
@@ -67,9 +68,14 @@ const judge = (test: Case, answers: ReadonlyArray<Answer>): string | undefined =
 
 const engineAnswers = (bytes: Buffer): ReadonlyArray<Answer> => {
   const { messages, problem } = everySplit(bytes)
-  const answers = messages
-    .filter((message) => message.complete)
-    .map(({ body, head }) => ({ status: 200, request: `${head.method} ${head.target}`, body }))
+  const answers: Array<Answer> = []
+  for (const { body, complete, head } of messages) {
+    if (!complete) continue
+    // A handshake that cannot be offered to an application ends the connection; the engine is not asked for it.
+    const handshake = head.kind === "websocket" ? readHandshake(head) : undefined
+    if (handshake?._tag === "Malformed") return [...answers, { status: handshake.status, request: "", body: "" }]
+    answers.push({ status: 200, request: `${head.method} ${head.target}`, body })
+  }
   return problem === undefined ? answers : [...answers, { status: problem.status, request: "", body: "" }]
 }
 
@@ -106,7 +112,7 @@ const answersIn = (text: string): ReadonlyArray<Answer> => {
 
 const serverAnswers = (bytes: Buffer) =>
   Effect.scoped(Effect.gen(function*() {
-    const { connect } = yield* serve(Lint.make()(App.http(echo)))
+    const { connect } = yield* serve(Lint.make()(App.http(echo)), { http2: false })
     const client = yield* connect()
     yield* client.send(bytes)
     return answersIn(yield* client.read)

@@ -22,8 +22,11 @@ describe("FieldNames", () => {
       Connection: "connection",
       Expect: "expect",
       Cookie: "cookie",
-      Other: "accept"
+      Accept: "accept",
+      Upgrade: "upgrade",
+      Other: "accept-encoding"
     } as const
+    assert.sameMembers(Object.keys(fields), Object.keys(Field))
     for (const [field, name] of Object.entries(fields)) {
       assert.strictEqual(lookUp(name)?.field, Field[field as keyof typeof Field])
     }

@@ -324,6 +324,16 @@ describe("Http1", () => {
       assert.strictEqual(engine.framing, "length")
     })
 
+    it("names the upgrade that a 426 must offer among the connection options", () => {
+      const engine = engineWith(get)
+      engine.next()
+      engine.keepAlive = false
+      assert.strictEqual(
+        engine.startResponse(426, fieldsOf(["upgrade", "websocket"]), 0, "", false),
+        "HTTP/1.1 426 Upgrade Required\r\nupgrade: websocket\r\ncontent-length: 0\r\nconnection: close, upgrade\r\n\r\n"
+      )
+    })
+
     it("closes when the connection was given up before", () => {
       const engine = engineWith(get)
       engine.next()
@@ -365,6 +375,63 @@ describe("Http1", () => {
       const engine = engineWith("\n")
       engine.next()
       assert.strictEqual(engine.informational(103, ""), "HTTP/1.1 103 Early Hints\r\n\r\n")
+    })
+  })
+
+  describe("upgrade", () => {
+    const handshake = get.replace("\r\n\r\n", "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    const behind = "\x81\x85\x00\r\n\r\nGET / HTTP/1.1\r\n\r\n"
+
+    it("ends the cycle, and gives away what was received behind the head, wherever that was cut", () => {
+      const bytes = bytesOf(handshake + behind)
+      for (let at = 1; at < bytes.length; at++) {
+        const engine = new Http1(defaults)
+        engine.receive(bytes.subarray(0, at))
+        const [tag] = tags(engine, 1)
+        engine.receive(bytes.subarray(at))
+        if (tag === "NeedData") assert.strictEqual(engine.next()._tag, "RequestHead")
+        assert.isUndefined(engine.upgrade())
+        assert.strictEqual(engine.bufferedBytes, behind.length)
+        assert.strictEqual(engine.takeRest().toString("latin1"), behind)
+        assert.deepStrictEqual([engine.bufferedBytes, engine.takeRest().length], [0, 0])
+        assert.deepStrictEqual(tags(engine, 2), ["Paused", "Paused"])
+        assert.deepStrictEqual([engine.keepAlive, engine.mayStartNextCycle], [false, false])
+        assert.deepStrictEqual([engine.requestState, engine.responseState], ["done", "done"])
+      }
+    })
+
+    it("takes an upgrade after earlier requests of the connection, and after interim answers", () => {
+      const engine = engineWith(get + handshake)
+      engine.next()
+      answer(engine)
+      engine.startNextCycle()
+      engine.next()
+      engine.informational(103, "")
+      assert.isUndefined(engine.upgrade())
+      assert.strictEqual(engine.takeRest().length, 0)
+    })
+
+    it("answers nothing after it", () => {
+      const engine = engineWith(handshake)
+      engine.next()
+      engine.upgrade()
+      for (const event of ["Upgrade", "Head", "EndOfMessage", "Informational"] as const) {
+        const result = event === "Upgrade"
+          ? engine.upgrade()
+          : event === "Head"
+          ? engine.startResponse(200, fieldsOf(), 0, "", false)
+          : event === "EndOfMessage"
+          ? engine.endResponse("")
+          : engine.informational(103, "")
+        assert.deepStrictEqual(result, { _tag: "LocalProtocolError", event, state: "done" })
+      }
+    })
+
+    it("gives away the rest unread before anything was read, and none after a fault", () => {
+      assert.strictEqual(engineWith(get).takeRest().toString("latin1"), get)
+      const broken = engineWith("\n and more")
+      broken.next()
+      assert.strictEqual(broken.takeRest().length, 0)
     })
   })
 })

@@ -62,6 +62,7 @@ const actions: { readonly [E in ResponseEvent]?: (engine: Http1) => unknown } = 
   Informational: (engine) => engine.informational(103, ""),
   Head: head,
   EndOfMessage: (engine) => engine.endResponse(""),
+  Upgrade: (engine) => engine.upgrade(),
   NextCycle: (engine) => engine.startNextCycle()
 }
 
@@ -145,6 +146,14 @@ describe("Http1State", () => {
         assert.deepStrictEqual([engine.requestState, engine.responseState], [state, before])
       })
     }
+
+    it("refuses Upgrade while the request's body is unread, and once it was refused", () => {
+      for (const state of ["body", "error"] as const) {
+        const engine = engineIn(requests[state])
+        assert.deepStrictEqual(engine.upgrade(), { _tag: "LocalProtocolError", event: "Upgrade", state: "due" })
+        assert.deepStrictEqual([engine.requestState, engine.responseState], [state, "due"])
+      }
+    })
 
     it("refuses NextCycle while the answer is due or on its way, and after the last request", () => {
       for (const state of ["due", "body"] as const) {

@@ -8,7 +8,7 @@ describe("Malformed", () => {
       const fault = malformed[reason]
       assert.strictEqual(fault._tag, "Malformed")
       assert.strictEqual(fault.reason, reason)
-      assert.include([400, 413, 414, 417, 431, 501, 505], fault.status)
+      assert.include([400, 413, 414, 417, 426, 431, 501, 505], fault.status)
       assert.match(fault.message, /^(?:[a-z]|HTTP|Transfer-Encoding|CONNECT|[a-z]+ )[ -~]+[^.]$/)
       assert.isTrue(Object.isFrozen(fault))
     }

@@ -32,7 +32,8 @@ describe("RequestHead", () => {
         headers: [["host", "h:80"], ["x-mixed", "v"], ["x-mixed", ""]],
         contentLength: 0,
         keepAlive: true,
-        expectsContinue: false
+        expectsContinue: false,
+        kind: "http"
       }
     )
   })

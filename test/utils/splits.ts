@@ -71,6 +71,8 @@ const drain = (engine: Http1, outcome: Outcome): void => {
       case "Malformed":
         assert.strictEqual(engine.requestState, "error")
         assert.strictEqual(engine.keepAlive, false)
+        // Kept for another protocol's reader; everything else is forgotten with the fault.
+        if (event.reason === "Http2Preface") assert.ok(engine.takeRest().length > 0)
         outcome.problem = event
         break
       case "PeerClosed":
