@@ -112,6 +112,22 @@ const exitCodeOfStop: Layer.Layer<never, never, Server.Server> = Layer.effectDis
     ))
 )
 
+// Before this the signal ends the program as it always did. It must not while the server drains, so the handler stays.
+// On a terminal in development it means that the terminal has gone: whoever closes the window wants the port back.
+const reloadOnHangup = (mode: Mode): Layer.Layer<never, never, Server.Server> =>
+  Layer.effectDiscard(
+    Effect.gen(function*() {
+      if (mode === "development" && process.stderr.isTTY === true) return
+      const server = yield* Server.Server
+      const run = Effect.runForkWith(yield* Effect.context<never>())
+      const reload = Effect.matchEffect(server.reload, {
+        onFailure: (error) => Effect.logError(`Not reloaded, what is in use is kept. ${error.message}`),
+        onSuccess: () => Effect.logInfo("Reloaded")
+      })
+      process.on("SIGHUP", () => void run(reload))
+    })
+  )
+
 const serve = Effect.fnUntraced(function*(
   app: Option.Option<string>,
   collected: SettingsSources.Collected,
@@ -126,6 +142,7 @@ const serve = Effect.fnUntraced(function*(
   return yield* announce(Option.getOrElse(app, () => "the current directory"), mode).pipe(
     Layer.provide(application),
     Layer.provide(exitCodeOfStop),
+    Layer.provide(reloadOnHangup(mode)),
     Layer.provide(ServerNode.layer(options)),
     Layer.provide(accessLog(command)),
     Layer.launch

@@ -5,11 +5,11 @@
 import type * as Effect from "effect/Effect"
 import type { ConnectionState, TransportState } from "../../src/app/Exchange.ts"
 import type { DisconnectReason } from "../../src/schema/DisconnectReason.ts"
-import type { HttpExchange } from "./HttpExchange.ts"
+import type { ClientExchange } from "./ClientExchange.ts"
 
 export class ConnectionHandle implements ConnectionState {
-  private readonly exchange: HttpExchange
-  constructor(exchange: HttpExchange) {
+  private readonly exchange: ClientExchange
+  constructor(exchange: ClientExchange) {
     this.exchange = exchange
   }
   get requestId(): string {
@@ -41,18 +41,18 @@ export class ConnectionHandle implements ConnectionState {
 }
 
 export class TransportHandle implements TransportState {
-  private readonly exchange: HttpExchange
+  private readonly exchange: ClientExchange
   private readonly highWater: Array<() => void> = []
   private readonly drain: Array<() => void> = []
   /** True between reaching the high watermark and falling below the low one. */
   private high = false
 
-  constructor(exchange: HttpExchange) {
+  constructor(exchange: ClientExchange) {
     this.exchange = exchange
     this.high = this.bufferedAmount >= this.highWaterMark
   }
   get bufferedAmount(): number {
-    return this.exchange.released ? 0 : this.exchange.wire.bufferedAmount
+    return this.exchange.released ? 0 : this.exchange.bufferedAmount
   }
   get highWaterMark(): number {
     return this.exchange.core.settings.writeHighWaterMark

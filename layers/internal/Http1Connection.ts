@@ -13,17 +13,21 @@ import type { RequestHead } from "../../src/protocol/RequestHead.ts"
 import { type HeaderList, type HeaderProblem, ResponseFields } from "../../src/protocol/ResponseFields.ts"
 import type { DisconnectReason } from "../../src/schema/DisconnectReason.ts"
 import type { HttpRequest } from "../../src/schema/Event.ts"
-import { HttpExchange } from "./HttpExchange.ts"
+import { BodyPart, emptyRequest, noBytes } from "./BodyPart.ts"
+import type { ClientExchange } from "./ClientExchange.ts"
+import { acceptValue, type ConnectionExtensions, extensionsFor, faultHeaders, makeExchange } from "./makeExchange.ts"
 import { Output } from "./Output.ts"
 import type { Peer } from "./Peer.ts"
-import type { ServerCore } from "./ServerCore.ts"
+import type { Connection, ServerCore } from "./ServerCore.ts"
+import type { WebSocketSession } from "./WebSocketSession.ts"
 import type { Piece, Wire } from "./Wire.ts"
+import { WriteWatch } from "./WriteWatch.ts"
 
 /**
- * What the connection is doing. `closing`: our side is finished, and what the peer still sends is thrown away for a
+ * What the connection is doing. `upgraded`: it carries WebSocket frames, and the session decides. `closing`: our side is finished, and what the peer still sends is thrown away for a
  * while, because a reset would destroy the answer on its way (RFC 9112 section 9.6).
  */
-type Phase = "reading" | "exchange" | "discarding" | "closing" | "closed"
+type Phase = "reading" | "exchange" | "upgraded" | "discarding" | "closing" | "closed"
 
 /** Bytes of body that one `http.request` event gathers before the application gets it. */
 const eventBytes = 65_536
@@ -31,28 +35,17 @@ const eventBytes = 65_536
 const closingMillis = 2_000
 const closingBytes = 1_048_576
 
-const noBytes = new Uint8Array(0)
-const emptyRequest: HttpRequest = Object.freeze({ type: "http.request", body: noBytes, more: false })
-
-/** A class for the same reason as the scope of a request, see ServerCore. */
-class BodyPart implements HttpRequest {
-  readonly type = "http.request"
-  readonly body: Uint8Array
-  readonly more: boolean
-  constructor(body: Uint8Array, more: boolean) {
-    this.body = body
-    this.more = more
-  }
-}
-
-export class Http1Connection implements Wire {
+export class Http1Connection implements Connection, Wire {
   readonly core: ServerCore
   readonly peer: Peer
   phase: Phase = "reading"
-  exchange: HttpExchange | undefined = undefined
+  exchange: ClientExchange | undefined = undefined
   suppressesBody = false
 
   private readonly stream: Duplex
+  private readonly extensions: ConnectionExtensions
+  private session: WebSocketSession | undefined = undefined
+  private handshakeKey = ""
   private readonly output: Output
   private readonly engine: Http1
   private readonly fields = new ResponseFields()
@@ -70,8 +63,7 @@ export class Http1Connection implements Wire {
   /** What the sweep compares: when the present wait was first seen, and what had moved by then. */
   private waitingSince = -1
   private waitingFor: "head" | "idle" | "body" | "closing" | "discarding" | "none" = "none"
-  private writeStalledSince = -1
-  private writtenBytes = 0
+  private readonly writes = new WriteWatch()
   private readBytes = 0
   private sweptReadBytes = 0
 
@@ -79,6 +71,7 @@ export class Http1Connection implements Wire {
     this.core = core
     this.stream = stream
     this.peer = peer
+    this.extensions = extensionsFor(core.extensions, peer)
     this.output = new Output(stream, core.metrics)
     this.engine = new Http1(core.limits)
     stream.on("data", (chunk: Buffer) => this.received(chunk))
@@ -91,10 +84,11 @@ export class Http1Connection implements Wire {
   // ---- reading
 
   private received(chunk: Buffer): void {
+    if (this.phase === "closed") return
     this.readBytes += chunk.length
     this.core.metrics.bytesIn += chunk.length
+    if (this.phase === "upgraded") return this.session!.received(chunk)
     if (this.phase === "closing") return this.discardWhileClosing(chunk.length)
-    if (this.phase === "closed") return
     this.engine.receive(chunk)
     if (this.phase === "exchange") {
       this.batching = true
@@ -160,11 +154,15 @@ export class Http1Connection implements Wire {
     this.isHead = head.method === "HEAD"
     this.isLast = !head.keepAlive
     this.requests++
-    const exchange = new HttpExchange(this.core, this, this.core.scope(head, this.peer), this.core.startTime())
+    const exchange = makeExchange(this.core, this, this.peer, this.extensions, head, this.rememberKey)
+    if ("_tag" in exchange) return this.refuse(exchange, faultHeaders(exchange))
+    if (exchange.type === "websocket" && this.core.stopping) return this.answerAndEnd(503, [["retry-after", "5"]])
     this.exchange = exchange
-    this.core.exchanges++
-    this.core.totalExchanges++
-    exchange.run()
+    this.core.begin(exchange)
+  }
+
+  private readonly rememberKey = (key: string): void => {
+    this.handshakeKey = key
   }
 
   /** The next part of the body. Parts that have arrived together go out together. */
@@ -214,7 +212,6 @@ export class Http1Connection implements Wire {
   /** The application is over. The connection goes on, or ends, or first gets rid of the rest of the request. */
   exchangeDone(): void {
     const { core, engine } = this
-    core.exchanges--
     core.exchangeEnded()
     this.exchange = undefined
     if (this.phase !== "exchange") return
@@ -246,11 +243,27 @@ export class Http1Connection implements Wire {
 
   // ---- a request that cannot be accepted
 
-  private refuse(problem: Malformed): void {
+  private refuse(problem: Malformed, headers: HeaderList = []): void {
+    if (problem.reason === "Http2Preface" && this.switchToHttp2()) return
     // What nobody wanted to read turned out to be malformed, but its request has had its answer.
     if (this.phase === "discarding") return this.end()
     this.core.refused(problem.reason, problem.status, problem.message, this.peer)
-    this.answerAndEnd(problem.status)
+    this.answerAndEnd(problem.status, headers)
+  }
+
+  /** The connection began with the preface of HTTP/2 (RFC 9113 section 3.3): gives the stream away, unread. */
+  private switchToHttp2(): boolean {
+    const { stream } = this
+    const preface = this.engine.takeRest()
+    if (preface.length !== this.readBytes) return false
+    // RFC 9113 section 3.2: over TLS only ALPN decides, and it has not chosen HTTP/2.
+    if (!this.core.speaksHttp2 || this.peer.scheme === "https") return false
+    // From here on every listener of this connection finds it closed, and does nothing.
+    this.phase = "closed"
+    stream.pause()
+    stream.unshift(preface)
+    this.core.switchToHttp2(this, stream, this.peer)
+    return true
   }
 
   /** The body turned out to be malformed while the application was reading it. */
@@ -346,6 +359,23 @@ export class Http1Connection implements Wire {
     if (!this.batching) this.flush()
   }
 
+  /** RFC 6455 section 4.2.2: from here on the connection is the session's. */
+  upgrade(open: (stream: Duplex) => WebSocketSession): void {
+    const { core, engine, fields } = this
+    engine.upgrade()
+    const accept = acceptValue(this.handshakeKey)
+    this.output.write(
+      `HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: ${accept}\r\n` +
+        `${fields.lines}${core.extraLines(fields.hasDate, fields.hasServer)}\r\n`
+    )
+    this.output.flush()
+    this.phase = "upgraded"
+    const session = this.session = open(this.stream)
+    this.resumeReading()
+    const rest = engine.takeRest()
+    if (rest.length > 0) session.received(rest)
+  }
+
   flush(): void {
     this.output.flush()
   }
@@ -357,7 +387,8 @@ export class Http1Connection implements Wire {
   }
 
   private drained(): void {
-    this.writeStalledSince = -1
+    this.writes.moved()
+    if (this.session !== undefined) return this.session.drained()
     this.resumeSends()
   }
 
@@ -424,10 +455,12 @@ export class Http1Connection implements Wire {
   }
 
   private peerEnded(): void {
+    if (this.phase === "closed") return
     this.engine.receiveEnd()
     // What was asked before the end has lost its asker, like the exchange at hand.
     this.engine.keepAlive = false
-    if (this.phase === "exchange") this.exchange!.peerEnded()
+    if (this.phase === "upgraded") this.session!.ended()
+    else if (this.phase === "exchange") this.exchange!.peerEnded()
     else if (this.phase === "reading" || this.phase === "discarding") this.end()
   }
 
@@ -444,6 +477,7 @@ export class Http1Connection implements Wire {
     if (this.phase === "closed") return
     // First the phase: an application that ends now must not start the next request.
     this.phase = "closed"
+    this.session?.closed()
     this.exchange?.connectionClosed()
     this.core.connectionClosed(this)
   }
@@ -457,13 +491,15 @@ export class Http1Connection implements Wire {
   stop(): boolean {
     if (this.phase === "reading" && !this.engine.headStarted) this.endIdle()
     else if (this.phase === "discarding") this.end()
-    return this.phase === "reading" || this.phase === "exchange"
+    // Sessions have no end of their own that could be waited for.
+    this.exchange?.shutdown()
+    return this.phase === "reading" || this.phase === "exchange" || this.phase === "upgraded"
   }
 
   /** The server has waited long enough. */
   cut(): void {
-    if (this.exchange === undefined) this.destroy()
-    else this.exchange.cut()
+    this.exchange?.cut()
+    if (this.exchange === undefined || this.phase === "upgraded") this.destroy()
   }
 
   // ---- time
@@ -488,6 +524,11 @@ export class Http1Connection implements Wire {
       case "exchange":
         this.sweepExchange(now)
         break
+      case "upgraded":
+        this.exchange?.sweep(now)
+        this.session?.sweep(now)
+        this.sweepWrites(now)
+        break
     }
   }
 
@@ -498,6 +539,8 @@ export class Http1Connection implements Wire {
       // An application that goes on after its answer is over soon, too.
       return exchange.ended ? this.core.abandon(exchange) : exchange.refused(408, "client_timeout")
     }
+    exchange.sweep(now)
+    if (this.phase !== "exchange") return
     if (exchange.waitsForBody) {
       if (this.readBytes !== this.sweptReadBytes) this.waitingFor = "none"
       this.sweptReadBytes = this.readBytes
@@ -510,17 +553,9 @@ export class Http1Connection implements Wire {
 
   /** A client that takes nothing of what waits for it holds memory: cut it off. */
   private sweepWrites(now: number): void {
-    const timeout = this.core.settings.writeTimeoutMillis
-    const taken = takenBytes(this.stream)
-    if (this.stream.writableLength === 0 || taken !== this.writtenBytes) {
-      this.writtenBytes = taken
-      this.writeStalledSince = -1
-    } else if (this.writeStalledSince === -1) {
-      this.writeStalledSince = now
-    } else if (timeout > 0 && now - this.writeStalledSince >= timeout) {
-      this.exchange?.disconnect("write_timeout")
-      this.destroy()
-    }
+    if (!this.writes.hasStalled(this.stream, now, this.core.settings.writeTimeoutMillis)) return
+    this.exchange?.disconnect("write_timeout")
+    this.destroy()
   }
 
   private expire(wait: "head" | "idle" | "body" | "closing" | "discarding", timeout: number, now: number): void {
@@ -549,16 +584,4 @@ export class Http1Connection implements Wire {
         return this.end()
     }
   }
-}
-
-/**
- * A number that changes whenever the operating system takes bytes. A socket counts a write as one piece until all of it
- * is taken; only its handle's queue shows that a large one is moving.
- */
-const takenBytes = (stream: Duplex): number => {
-  const socket = stream as Duplex & {
-    readonly bytesWritten?: number
-    readonly _handle?: { readonly writeQueueSize?: number } | null
-  }
-  return (socket.bytesWritten ?? 0) - stream.writableLength - (socket._handle?.writeQueueSize ?? 0)
 }

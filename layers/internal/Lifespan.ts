@@ -50,7 +50,7 @@ export const start = Effect.fnUntraced(function*(
   if (settings.lifespan === "off") return undefined
   const state: State = {}
   const talk = yield* Effect.uninterruptible(Effect.suspend(() => {
-    const { fiber, talk } = begin(app, state, context)
+    const { fiber, talk } = begin(app, state, settings.workerNumber, context)
     return Effect.as(Scope.addFinalizer(scope, Effect.provideContext(stop(talk, fiber, settings), context)), talk)
   }))
   const limit = settings.lifespanStartupTimeoutMillis
@@ -73,7 +73,12 @@ export const start = Effect.fnUntraced(function*(
   }
 })
 
-const begin = (app: App<unknown, never>, state: State, context: Context.Context<never>) => {
+const begin = (
+  app: App<unknown, never>,
+  state: State,
+  workerNumber: number | undefined,
+  context: Context.Context<never>
+) => {
   const talk: Talk = {
     startup: Deferred.makeUnsafe(),
     stopping: Deferred.makeUnsafe(),
@@ -82,7 +87,7 @@ const begin = (app: App<unknown, never>, state: State, context: Context.Context<
     started: false
   }
   const runFork = Effect.runForkWith(context)
-  const fiber = runFork(Effect.suspend(() => app(makeExchange(state, talk))))
+  const fiber = runFork(Effect.suspend(() => app(makeExchange(state, workerNumber, talk))))
   fiber.addObserver((exit) => {
     const how = Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "it returned without an answer"
     if (Exit.isFailure(exit) && Deferred.isDoneUnsafe(talk.startup) && !Cause.hasInterruptsOnly(exit.cause)) {
@@ -121,7 +126,7 @@ const askToStop = (talk: Talk, settings: WireSettings): Effect.Effect<unknown> =
     })
   )
 
-const makeExchange = (state: State, talk: Talk): LifespanExchange => {
+const makeExchange = (state: State, workerNumber: number | undefined, talk: Talk): LifespanExchange => {
   const { finished, shutdown, startup, stopping } = talk
   let told: "nothing" | "startup" | "shutdown" = "nothing"
   const receive = Effect.suspend((): Effect.Effect<LifespanReceive> => {
@@ -165,7 +170,13 @@ const makeExchange = (state: State, talk: Talk): LifespanExchange => {
   }
   return {
     type: "lifespan",
-    scope: { type: "lifespan", slipway: contract, state },
+    scope: {
+      type: "lifespan",
+      slipway: contract,
+      isWorker: workerNumber !== undefined,
+      workerNumber: workerNumber ?? null,
+      state
+    },
     receive,
     send: (event) => Effect.suspend(() => handle(event))
   }

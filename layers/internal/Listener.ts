@@ -43,6 +43,9 @@ const listenFailed = (spec: ListenSpec, code: string): ServerError =>
     }
   })
 
+/** Takes over what was accepted. */
+export type Accept = (socket: Net.Socket, peer: Peer) => void
+
 /**
  * Binds and listens until the scope closes, which keeps open connections open.
  *
@@ -51,7 +54,8 @@ const listenFailed = (spec: ListenSpec, code: string): ServerError =>
 export const openListener = Effect.fnUntraced(function*(
   core: ServerCore,
   spec: ListenSpec,
-  settings: ServerSettings
+  settings: ServerSettings,
+  accept: Accept
 ): Effect.fn.Return<Address, ServerError, Scope.Scope> {
   if (spec._tag === "unix") yield* checkFile(spec)
   const server = yield* Effect.acquireRelease(
@@ -61,7 +65,7 @@ export const openListener = Effect.fnUntraced(function*(
         noDelay: true,
         highWaterMark: settings.writeHighWaterMark
       })
-      server.on("connection", (socket: Net.Socket) => core.accept(socket, peerOf(socket, spec)))
+      server.on("connection", (socket: Net.Socket) => accept(socket, peerOf(socket, spec)))
       return server
     }),
     (server) =>
@@ -160,7 +164,7 @@ const checkFile = Effect.fnUntraced(function*(spec: UnixSpec): Effect.fn.Return<
 const addressOf = (server: Net.Server, spec: ListenSpec): Address => {
   if (spec._tag === "unix") return { _tag: "unix", path: spec.path }
   const bound = server.address() as Net.AddressInfo
-  return { _tag: "tcp", host: bound.address, port: bound.port }
+  return { _tag: "tcp", host: bound.address, port: bound.port, scheme: spec.scheme ?? "http" }
 }
 
 const peerOf = (socket: Net.Socket, spec: ListenSpec): Peer => {

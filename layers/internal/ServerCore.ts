@@ -7,17 +7,18 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Fiber from "effect/Fiber"
+import * as Fiber from "effect/Fiber"
 import type { Duplex } from "node:stream"
 import type { App } from "../../src/app/App.ts"
 import type { Limits } from "../../src/protocol/Limits.ts"
 import { reasonPhrase } from "../../src/protocol/ReasonPhrases.ts"
-import type { RequestHead } from "../../src/protocol/RequestHead.ts"
-import { contract, type Extensions, type HttpScope, type State } from "../../src/schema/Scope.ts"
+import type { State } from "../../src/schema/Scope.ts"
 import { AccessLog } from "../../src/service/AccessLog.ts"
 import type { Stats } from "../../src/service/Server.ts"
+import type { ClientExchange } from "./ClientExchange.ts"
 import { Http1Connection } from "./Http1Connection.ts"
-import type { HttpExchange } from "./HttpExchange.ts"
+import { Http2Sessions } from "./Http2Sessions.ts"
+import type { ConnectionExtensions } from "./makeExchange.ts"
 import { clientText, type Peer } from "./Peer.ts"
 import { metricsFor, type ServerMetrics } from "./ServerMetrics.ts"
 import { ServerTime } from "./ServerTime.ts"
@@ -32,37 +33,27 @@ const ignore = (): void => {}
 /** Connections from which on the answers of one turn of the event loop are written together. */
 const gatheringConnections = 16
 
-/**
- * The scope of a request as a class, because of how V8 works: what a constructor makes it never moves to its old space
- * in advance, as it does with literals once many of them have survived (docs/decisions.md).
- */
-class RequestScope implements HttpScope {
-  readonly type = "http"
-  readonly slipway = contract
-  readonly httpVersion: HttpScope["httpVersion"]
-  readonly method: string
-  readonly scheme: HttpScope["scheme"]
-  readonly path: string
-  readonly rawPath: string
-  readonly queryString: string
-  readonly rootPath: string
-  readonly headers: HttpScope["headers"]
-  readonly extensions: Extensions
-  declare client: NonNullable<HttpScope["client"]>
-  declare server: NonNullable<HttpScope["server"]>
-  declare state: State
+/** What the core asks of a connection, whichever protocol it speaks. */
+export interface Connection {
+  /** Tells a connection above the limit so, and closes it. */
+  refuseConnection(): void
+  /** Closes the connection if it waits between two requests. True when it did. */
+  closeIdle(): boolean
+  /** The server is stopping: an idle connection closes now, a busy one after its answers. True when it is busy. */
+  stop(): boolean
+  /** The server has waited long enough. */
+  cut(): void
+  /** Closes at once, whatever is going on. */
+  destroy(): void
+  /** Compares the connection's waits with their limits. `now` is monotonic, in whole milliseconds. */
+  sweep(now: number): void
+}
 
-  constructor(head: RequestHead, peer: Peer, rootPath: string, extensions: Extensions) {
-    this.httpVersion = head.httpVersion
-    this.method = head.method
-    this.scheme = peer.scheme
-    this.path = head.path
-    this.rawPath = head.rawPath
-    this.queryString = head.queryString
-    this.rootPath = rootPath
-    this.headers = head.headers
-    this.extensions = extensions
-  }
+/** Something that holds back output until the end of the present turn of the event loop. */
+export interface Gathering {
+  flush(): void
+  /** Flushes, and lets those go on who waited for it. */
+  flushHeldBack(): void
 }
 
 export class ServerCore {
@@ -72,7 +63,7 @@ export class ServerCore {
   readonly time: ServerTime
   /** The fiber that interrupts exchanges, for their causes. */
   readonly fiberId: number
-  readonly connections = new Set<Http1Connection>()
+  readonly connections = new Set<Connection>()
   exchanges = 0
   totalConnections = 0
   totalExchanges = 0
@@ -89,12 +80,16 @@ export class ServerCore {
   private readonly app: App<unknown, never>
   private readonly accessLog: Context.Service.Shape<typeof AccessLog> | undefined
   private readonly stopSignal = Deferred.makeUnsafe<void>()
-  private readonly extensions: Extensions
+  /** What scopes offer on connections in clear text. */
+  readonly extensions: ConnectionExtensions
+  private readonly http2: Http2Sessions | undefined
+  private sweepMillis: number
+  private sweepNow = ignore
   /** Exchanges that outlive their connections, with the time at which those closed. */
-  private readonly abandoned = new Map<HttpExchange, number>()
+  private readonly abandoned = new Map<ClientExchange, number>()
   private allGone: Deferred.Deferred<void> | undefined = undefined
   private lines = ["", "", "", ""]
-  private unflushed: Array<Http1Connection> = []
+  private unflushed: Array<Gathering> = []
   private requestCount = 0
   private readonly idPrefix: string
 
@@ -122,10 +117,16 @@ export class ServerCore {
     this.accessLog = Context.getOrUndefined(context, AccessLog)
     this.tracing = isTracing(context)
     this.runFork = Effect.runForkWith(context)
-    this.extensions = Object.freeze({
-      ...(settings.fullFlush ? { fullflush: {} } : {}),
-      ...(settings.earlyHints ? { "http.response.early_hint": {} } : {})
-    })
+    this.extensions = {
+      http: Object.freeze({
+        ...(settings.fullFlush ? { fullflush: {} } : {}),
+        ...(settings.earlyHints ? { "http.response.early_hint": {} } : {})
+      }),
+      sse: Object.freeze({}),
+      websocket: Object.freeze({ "websocket.http.response": {} })
+    }
+    this.http2 = settings.http2 ? new Http2Sessions(this) : undefined
+    this.sweepMillis = shortestWait(settings)
     this.makeLines()
   }
 
@@ -143,14 +144,28 @@ export class ServerCore {
       stream.destroy()
       return
     }
-    const connection = new Http1Connection(this, stream, peer)
+    const connection = peer.alpnProtocol === "h2" && this.http2 !== undefined
+      ? this.http2.open(stream, peer)
+      : new Http1Connection(this, stream, peer)
     this.connections.add(connection)
     this.metrics.openConnections++
     if (isSurplus) connection.refuseConnection()
     else if (this.stopping) connection.stop()
   }
 
-  connectionClosed(connection: Http1Connection): void {
+  get speaksHttp2(): boolean {
+    return this.http2 !== undefined
+  }
+
+  /** A connection that began as HTTP/1 speaks HTTP/2, as its first bytes have shown. */
+  switchToHttp2(connection: Connection, stream: Duplex, peer: Peer): void {
+    const session = this.http2!.open(stream, peer)
+    this.connections.delete(connection)
+    this.connections.add(session)
+    if (this.stopping) session.stop()
+  }
+
+  connectionClosed(connection: Connection): void {
     if (!this.connections.delete(connection)) return
     this.metrics.openConnections--
     this.checkGone()
@@ -164,11 +179,20 @@ export class ServerCore {
   }
 
   /** The client has gone and the application still runs: it gets `disconnectGrace`. */
-  abandon(exchange: HttpExchange): void {
+  abandon(exchange: ClientExchange): void {
     if (!this.abandoned.has(exchange)) this.abandoned.set(exchange, this.time.now())
   }
 
+  /** An exchange begins: counts it and runs the application. It may be over when this returns. */
+  begin(exchange: ClientExchange): void {
+    this.exchanges++
+    this.totalExchanges++
+    this.metrics.activeRequests++
+    exchange.run()
+  }
+
   exchangeEnded(): void {
+    this.exchanges--
     this.metrics.activeRequests--
     this.checkGone()
   }
@@ -185,7 +209,7 @@ export class ServerCore {
    * 64 busy connections: 0.6 µs less CPU for each request, most of it the kernel's; with 4 connections 0.3 µs more,
    * hence the threshold.
    */
-  flushSoon(connection: Http1Connection): void {
+  flushSoon(connection: Gathering): void {
     if (this.connections.size < gatheringConnections) return connection.flush()
     if (this.unflushed.push(connection) === 1) setImmediate(this.flushAll)
   }
@@ -198,26 +222,11 @@ export class ServerCore {
 
   // ---- exchanges
 
-  /** The scope of a request: a plain object, made once. */
-  scope(head: RequestHead, peer: Peer): HttpScope {
-    const scope = new RequestScope(head, peer, this.settings.rootPath, this.extensions)
-    if (peer.client !== undefined) scope.client = peer.client
-    if (peer.server !== undefined) scope.server = peer.server
-    if (this.state !== undefined) scope.state = { ...this.state }
-    return scope
-  }
-
-  /** When an exchange starts, for its duration. */
-  startTime(): number {
-    this.metrics.activeRequests++
-    return this.time.now()
-  }
-
   /** Runs the application for one exchange. It may have ended when this returns. */
-  fork(exchange: HttpExchange): Fiber.Fiber<void, unknown> {
+  fork(exchange: ClientExchange): Fiber.Fiber<void, unknown> {
     let effect: Effect.Effect<void, unknown>
     try {
-      effect = this.app(exchange)
+      effect = this.app(exchange as never)
     } catch (defect) {
       effect = Effect.die(defect)
     }
@@ -228,20 +237,26 @@ export class ServerCore {
   }
 
   /** Counts and logs an exchange whose answer is complete or will never be. Once for each. */
-  record(exchange: HttpExchange): void {
+  record(exchange: ClientExchange): void {
     exchange.durationMillis = this.time.now() - exchange.startedAt
-    this.metrics.request(exchange.scope.method, exchange.status, exchange.durationMillis)
+    this.metrics.request(exchange.method, exchange.status, exchange.durationMillis)
     this.accessLog?.write(exchange)
   }
 
   /** Counts and logs a request that never became an exchange. */
-  refused(kind: string, status: number, message: string, peer: Peer): void {
+  refused(
+    kind: string,
+    status: number,
+    message: string,
+    peer: Peer,
+    bodyBytes = this.problemBody(status).length
+  ): void {
     this.countRefused(kind)
     this.accessLog?.write({
       scope: undefined,
       client: clientText(peer),
       status,
-      bodyBytes: this.problemBody(status).length,
+      bodyBytes,
       startedAtMillis: this.time.toWall(this.time.now()),
       durationMillis: 0,
       requestId: this.nextRequestId(),
@@ -285,8 +300,8 @@ export class ServerCore {
   }
 
   /** The application ended, or failed, before its answer was complete. */
-  reportUnfinished(exchange: HttpExchange, exit: Exit.Exit<void, unknown>, isCut: boolean): void {
-    const what = `${exchange.scope.method} ${JSON.stringify(exchange.scope.path)} (${exchange.requestId})`
+  reportUnfinished(exchange: ClientExchange, exit: Exit.Exit<void, unknown>, isCut: boolean): void {
+    const what = `${exchange.method} ${JSON.stringify(exchange.scope.path)} (${exchange.requestId})`
     const consequence = isCut ? "the answer is cut short" : "answered with 500"
     this.log(
       Exit.isFailure(exit)
@@ -296,28 +311,23 @@ export class ServerCore {
   }
 
   /** The application failed after its answer was complete. */
-  reportLateFailure(exchange: HttpExchange, cause: Cause.Cause<unknown>): void {
+  reportLateFailure(exchange: ClientExchange, cause: Cause.Cause<unknown>): void {
     this.log(Effect.logError(`The application failed after it had answered (${exchange.requestId})`, cause))
   }
 
-  reportCallbackFailure(exchange: HttpExchange, error: unknown): void {
+  reportCallbackFailure(exchange: ClientExchange, error: unknown): void {
     this.log(Effect.logError(`A callback of exchange ${exchange.requestId} failed`, Cause.die(error)))
   }
 
   // ---- time
 
-  /** How often waits are looked at: often enough for the shortest of them, once a second otherwise. */
-  get sweepMillis(): number {
-    const { bodyTimeoutMillis, headerTimeoutMillis, keepAliveTimeoutMillis, requestTimeoutMillis, writeTimeoutMillis } =
-      this.settings
-    const waits = [
-      bodyTimeoutMillis,
-      headerTimeoutMillis,
-      keepAliveTimeoutMillis,
-      requestTimeoutMillis,
-      writeTimeoutMillis
-    ]
-    return Math.max(10, Math.min(1000, ...waits.filter((wait) => wait > 0).map((wait) => wait / 4)))
+  /** A wait has come up that is shorter than others: looks at all of them at least every `millis`. */
+  sweepEvery(millis: number): void {
+    const wanted = Math.max(10, millis)
+    if (!(millis > 0) || wanted >= this.sweepMillis) return
+    this.sweepMillis = wanted
+    // The present pause may be longer than the new wait.
+    this.sweepNow()
   }
 
   sweep(): void {
@@ -331,7 +341,7 @@ export class ServerCore {
     }
   }
 
-  private interruptAbandoned(exchange: HttpExchange): void {
+  private interruptAbandoned(exchange: ClientExchange): void {
     this.abandoned.delete(exchange)
     exchange.interrupt()
   }
@@ -342,7 +352,13 @@ export class ServerCore {
       Effect.sync(() => this.sweep()),
       (cause) => Effect.logError("A sweep failed", cause)
     )
-    return Effect.forever(Effect.andThen(Effect.sleep(this.sweepMillis), sweep))
+    const pause = Effect.callback<void>((resume) => {
+      this.sweepNow = () => resume(Effect.void)
+      const sleeping = this.runFork(Effect.sleep(this.sweepMillis))
+      sleeping.addObserver(this.sweepNow)
+      return Fiber.interrupt(sleeping)
+    })
+    return Effect.forever(Effect.flatMap(pause, () => sweep))
   }
 
   // ---- the end
@@ -374,9 +390,10 @@ export class ServerCore {
       this.stopping = true
       const gone = this.allGone = Deferred.makeUnsafe<void>()
       const answeredBefore = this.totalExchanges - this.exchanges
+      // First the signal: what sessions still want to say at their end, they say now.
+      Deferred.doneUnsafe(this.stopSignal, Effect.void)
       let busy = 0
       for (const connection of this.connections) if (connection.stop()) busy++
-      Deferred.doneUnsafe(this.stopSignal, Effect.void)
       this.checkGone()
       return Deferred.await(gone).pipe(
         Effect.timeoutOption(this.settings.shutdownTimeoutMillis),
@@ -417,6 +434,18 @@ export class ServerCore {
       )
     })
   }
+}
+
+/** How often waits are looked at: often enough for the shortest of them, once a second otherwise. */
+const shortestWait = (settings: WireSettings): number => {
+  const waits = [
+    settings.bodyTimeoutMillis,
+    settings.headerTimeoutMillis,
+    settings.keepAliveTimeoutMillis,
+    settings.requestTimeoutMillis,
+    settings.writeTimeoutMillis
+  ]
+  return Math.max(10, Math.min(1000, ...waits.filter((wait) => wait > 0).map((wait) => wait / 4)))
 }
 
 const count = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? "" : "s"}`

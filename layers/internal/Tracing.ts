@@ -10,7 +10,7 @@ import * as Headers from "effect/http/Headers"
 import * as HttpTraceContext from "effect/http/HttpTraceContext"
 import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
-import type { HttpExchange } from "./HttpExchange.ts"
+import type { ClientExchange } from "./ClientExchange.ts"
 import { isKnownMethod } from "./ServerMetrics.ts"
 
 type HeaderList = ReadonlyArray<readonly [name: string, value: string]>
@@ -23,16 +23,20 @@ const remoteParent = (headers: HeaderList): Tracer.ExternalSpan | undefined =>
   Option.getOrUndefined(HttpTraceContext.fromHeaders(Headers.fromInput(headers)))
 
 /** Runs an exchange in a span that continues the client's trace, or begins one. */
-export const inSpan = (exchange: HttpExchange, effect: Effect.Effect<void, unknown>): Effect.Effect<void, unknown> => {
+export const inSpan = (
+  exchange: ClientExchange,
+  effect: Effect.Effect<void, unknown>
+): Effect.Effect<void, unknown> => {
   const { scope } = exchange
   const parent = remoteParent(scope.headers)
-  const isKnown = isKnownMethod(scope.method)
-  return Effect.useSpan(`http.server ${isKnown ? scope.method : "_OTHER"}`, {
+  const { method } = exchange
+  const isKnown = isKnownMethod(method)
+  return Effect.useSpan(`http.server ${isKnown ? method : "_OTHER"}`, {
     kind: "server",
     ...(parent === undefined ? { root: true } : { parent }),
     attributes: {
-      "http.request.method": isKnown ? scope.method : "_OTHER",
-      ...(isKnown ? {} : { "http.request.method_original": scope.method }),
+      "http.request.method": isKnown ? method : "_OTHER",
+      ...(isKnown ? {} : { "http.request.method_original": method }),
       "url.path": scope.path,
       "url.scheme": scope.scheme,
       "network.protocol.version": scope.httpVersion,
@@ -54,5 +58,5 @@ export const inSpan = (exchange: HttpExchange, effect: Effect.Effect<void, unkno
 }
 
 /** The trace that an exchange belongs to: its span's, or the one the client named. */
-export const traceId = (exchange: HttpExchange): string | undefined =>
+export const traceId = (exchange: ClientExchange): string | undefined =>
   exchange.span?.traceId ?? remoteParent(exchange.scope.headers)?.traceId

@@ -1,10 +1,12 @@
 /**
  * What an exchange needs from the connection below it. Every rule of the contract lives above this line, in the
- * exchange; every byte of a protocol lives below it, in the wires (HTTP/1 today, one more for each protocol).
+ * exchanges; every byte of a protocol lives below it, in the wires: an HTTP/1 connection, or one stream of HTTP/2.
  */
+import type { Duplex } from "node:stream"
 import type { HeaderList, HeaderProblem } from "../../src/protocol/ResponseFields.ts"
 import type { DisconnectReason } from "../../src/schema/DisconnectReason.ts"
 import type { HttpRequest } from "../../src/schema/Event.ts"
+import type { WebSocketSession } from "./WebSocketSession.ts"
 
 /** A piece of body that is ready to be written: bytes, or text that is known to be ASCII. */
 export type Piece = Uint8Array | string
@@ -31,6 +33,11 @@ export interface Wire {
   writePiece(piece: Piece): void
   /** Writes the end of the answer. */
   endResponse(): void
+  /**
+   * Completes a WebSocket handshake with the head that was read last, and gives bytes to the session that `open` makes
+   * from now on.
+   */
+  upgrade(open: (stream: Duplex) => WebSocketSession): void
   /** Hands everything written so far to the operating system. */
   flush(): void
   /** The exchange has ended before its answer was complete: what is on the wire must be seen as cut short. */

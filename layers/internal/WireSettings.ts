@@ -11,6 +11,13 @@ export const fromSettings = (settings: ServerSettings) => ({
   writeTimeoutMillis: Duration.toMillis(settings.writeTimeout),
   shutdownTimeoutMillis: Duration.toMillis(settings.shutdownTimeout),
   disconnectGraceMillis: Duration.toMillis(settings.disconnectGrace),
+  wsIdleTimeoutMillis: Duration.toMillis(settings.wsIdleTimeout),
+  wsCloseTimeoutMillis: Duration.toMillis(settings.wsCloseTimeout),
+  wsPingIntervalMillis: Duration.toMillis(settings.wsPingInterval),
+  wsPingTimeoutMillis: Duration.toMillis(settings.wsPingTimeout),
+  sseIdleTimeoutMillis: Duration.toMillis(settings.sseIdleTimeout),
+  tlsHandshakeTimeoutMillis: Duration.toMillis(settings.tlsHandshakeTimeout),
+  tlsReloadMillis: Duration.toMillis(settings.tlsReload),
   lifespanStartupTimeoutMillis: Duration.toMillis(settings.lifespanStartupTimeout)
 })
 

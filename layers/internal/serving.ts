@@ -72,6 +72,7 @@ export const makeServer = Effect.fnUntraced(function*(
   return Server.of({
     addresses: Effect.sync(() => addresses),
     stats: Effect.sync(() => core?.stats ?? noStats),
+    reload: Effect.void,
     serve: Effect.fnUntraced(function*<E, R>(app: App<E, R>) {
       if (serving) return yield* Effect.fail(new ServerError({ reason: { _tag: "AlreadyServing" } }))
       serving = true

@@ -7,6 +7,7 @@
 import * as ByteSize from "effect/ByteSize"
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
+import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
@@ -27,9 +28,12 @@ export interface Kind<A, I> {
   readonly isList?: true
 }
 
-/** Where to listen: a TCP address, or a unix socket. Port 0 takes any free one. */
+/**
+ * Where to listen: a TCP address, or a unix socket. Port 0 takes any free one. A scheme that is not written is `https`
+ * where the server has a certificate.
+ */
 export type ListenSpec =
-  | { readonly _tag: "tcp"; readonly host: string; readonly port: number }
+  | { readonly _tag: "tcp"; readonly host: string; readonly port: number; readonly scheme?: "http" | "https" }
   | { readonly _tag: "unix"; readonly path: string }
 
 /** The host of a listen spec that names none: this machine only. */
@@ -118,6 +122,64 @@ export const toggle: Kind<boolean, boolean> = {
   fromText: (raw) => typeof raw === "string" && Object.hasOwn(truths, raw) ? truths[raw] : raw
 }
 
+/** Text that is never shown: kept as a `Redacted` from here on. */
+export const secret: Kind<Redacted.Redacted, string | Redacted.Redacted> = {
+  schema: Schema.declare((input): input is string | Redacted.Redacted =>
+    (typeof input === "string" && input !== "") || Redacted.isRedacted(input)
+  ).pipe(
+    Schema.decodeTo(
+      Schema.declare((input): input is Redacted.Redacted => Redacted.isRedacted(input)),
+      SchemaTransformation.transform<Redacted.Redacted, string | Redacted.Redacted>({
+        decode: (input) => typeof input === "string" ? Redacted.make(input) : input,
+        encode: (value) => value
+      })
+    )
+  ),
+  expected: "a text that is not empty",
+  metavar: "SECRET",
+  fromText: asIs
+}
+
+/** A certificate and its key, for the clients that name a host. */
+export interface NamedCertificate {
+  /** A host name, or `*.` and a domain, which stands for one label below it. */
+  readonly name: string
+  /** PEM file of the chain, leaf first. */
+  readonly cert: string
+  /** PEM file of the key. */
+  readonly key: string
+}
+
+const namedCertificate = /^((?:\*\.)?[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)=([^,\0]+),([^,\0]+)$/
+
+const parseCertificate = (spec: unknown): NamedCertificate | undefined => {
+  const parts = typeof spec === "string" ? namedCertificate.exec(spec) : null
+  return parts === null ? undefined : { name: parts[1]!.toLowerCase(), cert: parts[2]!, key: parts[3]! }
+}
+
+const isCertificates = (input: unknown): input is ReadonlyArray<string> => {
+  if (!Array.isArray(input) || input.length === 0) return false
+  const names = new Set(input.map((spec) => parseCertificate(spec)?.name))
+  return names.size === input.length && !names.has(undefined)
+}
+
+/** Certificates by host name: `name=cert,key`, separated by `;` where one text holds several. */
+export const certificates: Kind<ReadonlyArray<NamedCertificate>, ReadonlyArray<string>> = {
+  schema: Schema.declare(isCertificates).pipe(
+    Schema.decodeTo(
+      Schema.declare((input): input is ReadonlyArray<NamedCertificate> => Array.isArray(input)),
+      SchemaTransformation.transform<ReadonlyArray<NamedCertificate>, ReadonlyArray<string>>({
+        decode: (specs) => specs.map((spec) => parseCertificate(spec)!),
+        encode: (certificates) => certificates.map(({ cert, key, name }) => `${name}=${cert},${key}`)
+      })
+    )
+  ),
+  expected: "one or more of name=cert.pem,key.pem, each name once",
+  metavar: "NAME=CERT,KEY",
+  fromText: (raw) => typeof raw === "string" ? raw.split(";").map((spec) => spec.trim()) : raw,
+  isList: true
+}
+
 const octal = /^0?[0-7]{3}$/
 
 const isFileMode = (input: unknown): input is number | string =>
@@ -164,25 +226,29 @@ export const accessLogFormat: Kind<string, string> = {
       : undefined
 }
 
-const tcpSpec = /^(?:\[([0-9a-fA-F:.]+(?:%[^\]\s]+)?)\]:|([^\s:/[\]]+):|:|)(\d{1,5})$/
+const tcpSpec = /^(?:(https?):\/\/)?(?:\[([0-9a-fA-F:.]+(?:%[^\]\s]+)?)\]:|([^\s:/[\]]+):|:|)(\d{1,5})$/
 
 /**
- * Reads one listen spec: `host:port`, `[v6]:port`, `:port` or `port` (on 127.0.0.1), `unix:/path`, `/path`,
- * `./path`. **Returns** `undefined` for anything else.
+ * Reads one listen spec: `host:port`, `[v6]:port`, `:port` or `port` (on 127.0.0.1), each with or without `http://` or
+ * `https://` before it, `unix:/path`, `/path`, `./path`. **Returns** `undefined` for anything else.
  */
 export const parseListen = (spec: string): ListenSpec | undefined => {
   if (spec.startsWith("unix:")) return spec.length > 5 ? { _tag: "unix", path: spec.slice(5) } : undefined
   if (spec.startsWith("/") || spec.startsWith(".")) return { _tag: "unix", path: spec }
   const parts = tcpSpec.exec(spec)
   if (parts === null) return undefined
-  const port = Number(parts[3])
-  return port > 65535 ? undefined : { _tag: "tcp", host: parts[1] ?? parts[2] ?? defaultHost, port }
+  const [, scheme, v6, host, digits] = parts
+  const port = Number(digits)
+  if (port > 65535) return undefined
+  const address = { _tag: "tcp", host: v6 ?? host ?? defaultHost, port } as const
+  return scheme === "http" || scheme === "https" ? { ...address, scheme } : address
 }
 
 const formatListen = (spec: ListenSpec): string =>
   spec._tag === "unix"
     ? `unix:${spec.path}`
-    : `${spec.host.includes(":") ? `[${spec.host}]` : spec.host}:${spec.port}`
+    : `${spec.scheme === undefined ? "" : `${spec.scheme}://`}`
+      + `${spec.host.includes(":") ? `[${spec.host}]` : spec.host}:${spec.port}`
 
 const isListenSpecs = (input: unknown): input is ReadonlyArray<string> =>
   Array.isArray(input) && input.length > 0
@@ -199,7 +265,8 @@ export const listenSpecs: Kind<ReadonlyArray<ListenSpec>, ReadonlyArray<string>>
       })
     )
   ),
-  expected: `one or more of host:port, [IPv6]:port, port, unix:/path, /path or ./path`,
+  expected: `one or more of host:port, [IPv6]:port, port, each with http:// or https:// or without, unix:/path, /path `
+    + `or ./path`,
   metavar: "ADDRESS",
   fromText: (raw) => typeof raw === "string" ? raw.split(",").map((spec) => spec.trim()) : raw,
   isList: true

@@ -72,7 +72,8 @@ const server = {
   listen: setting(
     Kind.listenSpecs,
     undefined,
-    "Several places to listen, instead of host, port and unix. A port alone is on 127.0.0.1."
+    "Several places to listen, instead of host, port and unix. A port alone is on 127.0.0.1. http:// before an address "
+      + "keeps it in clear text beside tlsCert."
   ),
   backlog: setting(Kind.integer(1, 65535), 2048, "Connections the operating system holds until they are accepted."),
   maxConnections: setting(
@@ -139,7 +140,142 @@ const server = {
   serverHeader: setting(headerText, "slipway", "Value of the Server header; empty sends none."),
   fullFlush: setting(Kind.toggle, true, "Whether applications may send http.fullflush; scope.extensions says so."),
   earlyHints: setting(Kind.toggle, true, "Whether applications may send 103 Early Hints; scope.extensions says so."),
+  http2: setting(
+    Kind.toggle,
+    true,
+    "Whether HTTP/2 is spoken beside HTTP/1.1 on the same port: chosen by ALPN on TLS, by the preface in clear text."
+  ),
+  http2MaxConcurrentStreams: setting(
+    Kind.integer(1, 0xffffffff),
+    100,
+    "Requests that one HTTP/2 connection may have open at once; a further one is refused (REFUSED_STREAM)."
+  ),
+  http2MaxHeaderListBytes: setting(
+    Kind.bytes(16),
+    65536,
+    "Bytes of all headers of an HTTP/2 request, 32 added for each (RFC 9113 section 6.5.2); more reset the stream."
+  ),
+  http2InitialWindowBytes: setting(
+    Kind.bytes(1024),
+    65535,
+    "Bytes of a request body that an HTTP/2 client may send on a stream before the application reads."
+  ),
+  http2MaxFrameBytes: setting(
+    Kind.integer(16384, 16777215),
+    16384,
+    "Bytes of an HTTP/2 frame that the server accepts; a larger one ends the connection."
+  ),
+  wsMaxMessageBytes: setting(
+    Kind.bytes(1),
+    1_048_576,
+    "Bytes of a WebSocket message, inflated; a frame or message above closes the session with 1009."
+  ),
+  wsMaxQueue: setting(
+    Kind.integer(1),
+    1000,
+    "WebSocket messages that wait for the application; more close the session with 1008. Reading stops well before."
+  ),
+  wsIdleTimeout: setting(
+    Kind.duration,
+    "0 seconds",
+    "Time without a WebSocket message in either direction; then the session is closed. 0 is off."
+  ),
+  wsCloseTimeout: setting(
+    Kind.duration,
+    "10 seconds",
+    "Time for a WebSocket client to answer a close, when the server stops too; then the connection is cut."
+  ),
+  wsPingInterval: setting(
+    Kind.duration,
+    "0 seconds",
+    "Time between WebSocket pings until the application sends websocket.keepalive. 0 is off."
+  ),
+  wsPingTimeout: setting(
+    Kind.duration,
+    "20 seconds",
+    "Time for the pong to a ping of wsPingInterval; then keepalive_timeout. 0 waits for ever."
+  ),
+  wsCompression: setting(
+    Kind.toggle,
+    false,
+    "Whether permessage-deflate (RFC 7692) is accepted when a WebSocket client offers it."
+  ),
+  wsCompressionThreshold: setting(
+    Kind.bytes(0),
+    1024,
+    "Bytes of a WebSocket message below which it is sent as it is, compression or not."
+  ),
+  wsCompressionContext: setting(
+    Kind.toggle,
+    false,
+    "Whether compression remembers earlier messages of a session: smaller messages for 300 KB of memory a session."
+  ),
+  wsCompressionWindowBits: setting(
+    Kind.integer(9, 15),
+    15,
+    "Size of the compression windows as a power of two, in both directions: 9 is 512 bytes, 15 is 32 KiB."
+  ),
+  sseIdleTimeout: setting(
+    Kind.duration,
+    "0 seconds",
+    "Time without anything sent on a stream of server-sent events; then it is closed with idle_timeout. 0 is off."
+  ),
+  tlsCert: setting(
+    pathText,
+    undefined,
+    "PEM file of the server's certificate chain, leaf first. Makes TCP addresses https."
+  ),
+  tlsKey: setting(pathText, undefined, "PEM file of the private key of tlsCert."),
+  tlsPassphrase: setting(Kind.secret, undefined, "Passphrase of the private keys, for those that are encrypted."),
+  tlsCa: setting(pathText, undefined, "PEM file of the authorities that sign client certificates."),
+  tlsClientCertificate: setting(
+    Kind.oneOf(["none", "optional", "required"]),
+    "none",
+    "Whether clients are asked for a certificate. required refuses those without one that tlsCa signed."
+  ),
+  tlsMinVersion: setting(
+    Kind.oneOf(["TLSv1.2", "TLSv1.3"]),
+    "TLSv1.2",
+    "Oldest version of TLS that is spoken."
+  ),
+  tlsCiphers: setting(
+    Kind.text("CIPHERS", "a list of OpenSSL cipher names, separated by colons", (list) => /^[!-~]+$/.test(list)),
+    undefined,
+    "Cipher suites up to TLS 1.2, as OpenSSL names them; TLS 1.3 has its own.",
+    { defaultText: "those of Node" }
+  ),
+  tlsSni: setting(
+    Kind.certificates,
+    undefined,
+    "Further certificates by host name, name=cert,key; *.name covers one label. Other names get tlsCert."
+  ),
+  tlsSessionTickets: setting(
+    Kind.toggle,
+    true,
+    "Whether clients may resume a TLS session with a ticket, which saves most of a handshake."
+  ),
+  tlsHandshakeTimeout: setting(
+    Kind.duration,
+    "10 seconds",
+    "Time for a TLS handshake; then the connection is closed. 0 is off."
+  ),
+  tlsMaxHandshakes: setting(
+    Kind.integer(1),
+    500,
+    "TLS handshakes under way at once; a further connection is closed."
+  ),
+  tlsReload: setting(
+    Kind.duration,
+    "10 seconds",
+    "How often the TLS files are looked at; changed ones serve new connections. 0 is off."
+  ),
   rootPath: setting(rootPathText, "", "Path under which a proxy mounts the application, given to it as rootPath."),
+  workerNumber: setting(
+    Kind.integer(1),
+    undefined,
+    "Number of this process among several that serve the same application, told to it by its lifespan.",
+    { defaultText: "not set: a process of its own" }
+  ),
   lifespan: setting(
     Kind.oneOf(["auto", "on", "off"]),
     "auto",
@@ -291,7 +427,9 @@ export const listenerConflicts: ReadonlyArray<readonly [string, string]> = [
  * Checks a server's options and fills in the defaults.
  *
  * **Fails with** `SettingsError`: a value out of range, an unknown option, `listen` together with `host`, `port` or
- * `unix`, `unix` together with `host` or `port`, `unixMode` without a unix socket, a low watermark above the high one.
+ * `unix`, `unix` together with `host` or `port`, `unixMode` without a unix socket, a low watermark above the high one,
+ * `tlsCert` without `tlsKey` or the other way round, what they alone give a meaning without them, client certificates
+ * without `tlsCa` or the other way round.
  */
 export const resolve = (
   options: ServerOptions,
@@ -310,12 +448,46 @@ export const resolve = (
     const problem = "belong together: without a unix socket there is nothing to give a mode to"
     return fail({ _tag: "Conflict", option: nameOf("unixMode"), other: nameOf("unix"), problem })
   }
+  const tlsProblem = tlsConflict(options, settings)
+  if (tlsProblem !== undefined) {
+    const [option, other, problem] = tlsProblem
+    return fail({ _tag: "Conflict", option: nameOf(option), other: nameOf(other), problem })
+  }
   if (settings.writeLowWaterMark <= settings.writeHighWaterMark) return Result.succeed(settings)
   if (!isSet(options, "writeLowWaterMark")) {
     return Result.succeed({ ...settings, writeLowWaterMark: settings.writeHighWaterMark })
   }
   const problem = `contradict each other: ${settings.writeLowWaterMark} is more than ${settings.writeHighWaterMark}`
   return fail({ _tag: "Conflict", option: nameOf("writeLowWaterMark"), other: nameOf("writeHighWaterMark"), problem })
+}
+
+/** What is asked of TLS without what it needs. */
+const tlsConflict = (
+  options: Options,
+  settings: ServerSettings
+): readonly [option: string, other: string, problem: string] | undefined => {
+  const hasCertificate = isSet(options, "tlsCert")
+  if (hasCertificate !== isSet(options, "tlsKey")) {
+    return ["tlsCert", "tlsKey", "belong together: a certificate is of use with its key only"]
+  }
+  if (!hasCertificate) {
+    const needing = ["tlsSni", "tlsCa", "tlsClientCertificate"].find((key) => isSet(options, key))
+    const asks = needing !== "tlsClientCertificate" || settings.tlsClientCertificate !== "none"
+    if (needing !== undefined && asks) {
+      return [needing, "tlsCert", "belong together: without the server's own certificate there is no TLS"]
+    }
+    if (settings.listen?.some((spec) => spec._tag === "tcp" && spec.scheme === "https") === true) {
+      return ["listen", "tlsCert", "belong together: an https address needs a certificate"]
+    }
+  }
+  if (settings.tlsClientCertificate !== "none" && settings.tlsCa === undefined) {
+    const problem = "belong together: without authorities no client certificate can be checked"
+    return ["tlsClientCertificate", "tlsCa", problem]
+  }
+  if (settings.tlsCa !== undefined && !isSet(options, "tlsClientCertificate")) {
+    return ["tlsCa", "tlsClientCertificate", "belong together: say whether clients are asked for a certificate"]
+  }
+  return undefined
 }
 
 /** Checks the command line program's options and fills in the defaults. **Fails with** `SettingsError`. */
@@ -325,11 +497,13 @@ export const resolveCommand = (
 ): Result.Result<CommandSettings, SettingsError> =>
   resolveEntries(commandEntries, options, nameOf) as unknown as Result.Result<CommandSettings, SettingsError>
 
-/** Every place where a server with these settings listens. */
-export const listeners = (settings: ServerSettings): ReadonlyArray<Kind.ListenSpec> =>
-  settings.unix !== undefined
-    ? [{ _tag: "unix", path: settings.unix }]
-    : settings.listen ?? [{ _tag: "tcp", host: settings.host, port: settings.port }]
+/** Every place where a server with these settings listens; each TCP address with its scheme. */
+export const listeners = (settings: ServerSettings): ReadonlyArray<Kind.ListenSpec> => {
+  if (settings.unix !== undefined) return [{ _tag: "unix", path: settings.unix }]
+  const scheme = settings.tlsCert === undefined ? "http" : "https"
+  const specs = settings.listen ?? [{ _tag: "tcp", host: settings.host, port: settings.port }]
+  return specs.map((spec) => spec._tag === "unix" ? spec : { scheme, ...spec })
+}
 
 /** The default as text, for help and documentation. */
 export const defaultText = (entry: Entry): string =>

@@ -12,14 +12,20 @@ import type { SettingsError } from "../schema/Settings.ts"
 
 /** Where a server listens. */
 export type Address =
-  | { readonly _tag: "tcp"; readonly host: string; readonly port: number }
+  | {
+    readonly _tag: "tcp"
+    readonly host: string
+    readonly port: number
+    /** Whether TLS is spoken there. A server always says; absent is `http`. */
+    readonly scheme?: "http" | "https"
+  }
   | { readonly _tag: "unix"; readonly path: string }
 
-/** The address as text: `http://127.0.0.1:5000`, `http://[::1]:5000`, `unix:/run/app.sock`. */
+/** The address as text: `http://127.0.0.1:5000`, `https://[::1]:5000`, `unix:/run/app.sock`. */
 export const formatAddress = (address: Address): string =>
   address._tag === "unix"
     ? `unix:${address.path}`
-    : `http://${address.host.includes(":") ? `[${address.host}]` : address.host}:${address.port}`
+    : `${address.scheme ?? "http"}://${address.host.includes(":") ? `[${address.host}]` : address.host}:${address.port}`
 
 /** Live facts. Read them as often as you like: they are counters the server keeps anyway. */
 export interface Stats {
@@ -55,6 +61,15 @@ export interface SettingsInvalid {
   readonly error: SettingsError
 }
 
+/** A file that TLS needs is missing, is not what it should be, or does not fit another. Fault: operator. */
+export interface TlsFileUnusable {
+  readonly _tag: "TlsFileUnusable"
+  /** The setting that names the file. */
+  readonly option: string
+  readonly path: string
+  readonly problem: string
+}
+
 /** The application refused to start, or did not say in time that it had. Fault: application. */
 export interface StartupFailed {
   readonly _tag: "StartupFailed"
@@ -66,9 +81,9 @@ export interface AlreadyServing {
   readonly _tag: "AlreadyServing"
 }
 
-export type ServerErrorReason = ListenFailed | SettingsInvalid | StartupFailed | AlreadyServing
+export type ServerErrorReason = ListenFailed | SettingsInvalid | TlsFileUnusable | StartupFailed | AlreadyServing
 
-/** Why a server did not start. Match on `error.reason._tag`. */
+/** Why a server did not start, or did not reload. Match on `error.reason._tag`. */
 export class ServerError extends Data.TaggedError("ServerError")<{ readonly reason: ServerErrorReason }> {
   override get message(): string {
     const reason = this.reason
@@ -77,6 +92,8 @@ export class ServerError extends Data.TaggedError("ServerError")<{ readonly reas
         return `Cannot listen on ${formatAddress(reason.address)} (${reason.code}): ${reason.advice}`
       case "SettingsInvalid":
         return reason.error.message
+      case "TlsFileUnusable":
+        return `Cannot use ${reason.path} (${reason.option}): ${reason.problem}`
       case "StartupFailed":
         return `The application did not start: ${reason.problem}`
       case "AlreadyServing":
@@ -95,6 +112,11 @@ export class Server extends Context.Service<Server, {
   /** Where the server listens, with real ports; empty before `serve`. */
   readonly addresses: Effect.Effect<ReadonlyArray<Address>>
   readonly stats: Effect.Effect<Stats>
+  /**
+   * Reads the TLS files again: new connections are made with them, open ones go on as they are. Does nothing without
+   * TLS. **Fails with** `ServerError` for a file that cannot be used; the server then goes on with what it has.
+   */
+  readonly reload: Effect.Effect<void, ServerError>
 }>()("slipway/service/Server") {}
 
 /**

@@ -108,6 +108,15 @@ export const serverContract = (name: string, { connect, make }: Subject): void =
         assert.include(yield* ask(server, get), "hello")
       }))
 
+    test("reloads nothing where there is nothing to read, before it serves and while it does", () =>
+      Effect.gen(function*() {
+        const server = yield* make({})
+        yield* server.reload
+        yield* server.serve(hello)
+        yield* server.reload
+        assert.include(yield* ask(server, get), "hello")
+      }))
+
     test("may be asked again after a start that failed", () =>
       Effect.gen(function*() {
         const server = yield* make({})

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Duration from "effect/Duration"
+import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
 import * as Settings from "../../src/schema/Settings.ts"
 
@@ -16,6 +17,9 @@ const refused = (options: Record<string, unknown>, ...parts: ReadonlyArray<strin
   const message = refusalOf(options).message
   for (const part of parts) assert.include(message, part)
 }
+
+/** A certificate and its key: what every other setting of TLS needs. */
+const pair = { tlsCert: "cert.pem", tlsKey: "key.pem" }
 
 describe("Settings", () => {
   describe("resolve", () => {
@@ -46,7 +50,36 @@ describe("Settings", () => {
         serverHeader: "slipway",
         fullFlush: true,
         earlyHints: true,
+        http2: true,
+        http2MaxConcurrentStreams: 100,
+        http2MaxHeaderListBytes: 65536,
+        http2InitialWindowBytes: 65535,
+        http2MaxFrameBytes: 16384,
+        wsMaxMessageBytes: 1_048_576,
+        wsMaxQueue: 1000,
+        wsIdleTimeout: Duration.zero,
+        wsCloseTimeout: Duration.seconds(10),
+        wsPingInterval: Duration.zero,
+        wsPingTimeout: Duration.seconds(20),
+        wsCompression: false,
+        wsCompressionThreshold: 1024,
+        wsCompressionContext: false,
+        wsCompressionWindowBits: 15,
+        sseIdleTimeout: Duration.zero,
+        tlsCert: undefined,
+        tlsKey: undefined,
+        tlsPassphrase: undefined,
+        tlsCa: undefined,
+        tlsClientCertificate: "none",
+        tlsMinVersion: "TLSv1.2",
+        tlsCiphers: undefined,
+        tlsSni: undefined,
+        tlsSessionTickets: true,
+        tlsHandshakeTimeout: Duration.seconds(10),
+        tlsMaxHandshakes: 500,
+        tlsReload: Duration.seconds(10),
         rootPath: "",
+        workerNumber: undefined,
         lifespan: "auto",
         lifespanStartupTimeout: Duration.seconds(30)
       })
@@ -122,6 +155,55 @@ describe("Settings", () => {
       refused({ listen: [] }, "listen")
     })
 
+    it("reads the scheme of a listen spec, and refuses one that is not http or https", () => {
+      assert.deepStrictEqual(settingsOf({ listen: ["http://80", "http://[::1]:81", "http://a:82"] }).listen, [
+        { _tag: "tcp", host: "127.0.0.1", port: 80, scheme: "http" },
+        { _tag: "tcp", host: "::1", port: 81, scheme: "http" },
+        { _tag: "tcp", host: "a", port: 82, scheme: "http" }
+      ])
+      for (const spec of ["ftp://a:1", "HTTP://a:1", "http:a:1", "https://unix:/x", "https:///x", "http://a:1/"]) {
+        refused({ ...pair, listen: [spec] }, "listen")
+      }
+    })
+
+    it("refuses what TLS cannot do without the rest, naming both options", () => {
+      refused({ tlsCert: "c.pem" }, "tlsCert", "tlsKey")
+      refused({ tlsKey: "k.pem" }, "tlsCert", "tlsKey")
+      refused({ tlsSni: ["a=c,k"] }, "tlsSni", "tlsCert")
+      refused({ tlsCa: "ca.pem", tlsClientCertificate: "required" }, "tlsCa", "tlsCert")
+      refused({ tlsClientCertificate: "required" }, "tlsClientCertificate", "tlsCert")
+      refused({ listen: ["80", "https://443"] }, "listen", "tlsCert")
+      refused({ ...pair, tlsClientCertificate: "optional" }, "tlsClientCertificate", "tlsCa")
+      refused({ ...pair, tlsCa: "ca.pem" }, "tlsCa", "tlsClientCertificate")
+      assert.strictEqual(settingsOf({ tlsClientCertificate: "none" }).tlsClientCertificate, "none")
+      for (const tlsClientCertificate of ["none", "optional", "required"] as const) {
+        assert.strictEqual(settingsOf({ ...pair, tlsCa: "ca.pem", tlsClientCertificate }).tlsCa, "ca.pem")
+      }
+    })
+
+    it("reads certificates by name, in any case, each name once", () => {
+      const tlsSni = ["A.Example=a.pem,a.key", "*.example=/b c/w.pem,w.key", "xn--bcher-kva.example=x,y"]
+      assert.deepStrictEqual(settingsOf({ ...pair, tlsSni }).tlsSni, [
+        { name: "a.example", cert: "a.pem", key: "a.key" },
+        { name: "*.example", cert: "/b c/w.pem", key: "w.key" },
+        { name: "xn--bcher-kva.example", cert: "x", key: "y" }
+      ])
+      for (
+        const specs of [[], ["a"], ["a=c"], ["a=c,k,x"], ["=c,k"], ["*=c,k"], ["a.*=c,k"], ["*.*.a=c,k"], ["a/b=c,k"], [
+          "a=c,k",
+          "A=d,l"
+        ]]
+      ) {
+        refused({ ...pair, tlsSni: specs }, "tlsSni", "each name once")
+      }
+    })
+
+    it("never shows the passphrase of a key", () => {
+      const { tlsPassphrase } = settingsOf({ ...pair, tlsPassphrase: "open sesame" })
+      assert.strictEqual(Redacted.value(tlsPassphrase!), "open sesame")
+      assert.notInclude(`${String(tlsPassphrase)} ${JSON.stringify({ tlsPassphrase })}`, "sesame")
+    })
+
     it("keeps the low watermark at or below the high one", () => {
       assert.strictEqual(settingsOf({ writeHighWaterMark: 1000 }).writeLowWaterMark, 1000)
       assert.strictEqual(settingsOf({ writeHighWaterMark: 1000, writeLowWaterMark: 1000 }).writeLowWaterMark, 1000)
@@ -172,19 +254,32 @@ describe("Settings", () => {
   describe("listeners", () => {
     it("is every place to listen", () => {
       assert.deepStrictEqual(Settings.listeners(settingsOf({ host: "::1", port: 0 })), [
-        { _tag: "tcp", host: "::1", port: 0 }
+        { _tag: "tcp", host: "::1", port: 0, scheme: "http" }
       ])
       assert.deepStrictEqual(Settings.listeners(settingsOf({ unix: "x" })), [{ _tag: "unix", path: "x" }])
       assert.strictEqual(Settings.listeners(settingsOf({ listen: ["1", "2"] })).length, 2)
+    })
+
+    it("is https where there is a certificate, but for sockets and what says http", () => {
+      const listen = ["1", "http://2", "https://3", "/x"]
+      assert.deepStrictEqual(Settings.listeners(settingsOf({ ...pair, listen })), [
+        { _tag: "tcp", host: "127.0.0.1", port: 1, scheme: "https" },
+        { _tag: "tcp", host: "127.0.0.1", port: 2, scheme: "http" },
+        { _tag: "tcp", host: "127.0.0.1", port: 3, scheme: "https" },
+        { _tag: "unix", path: "/x" }
+      ])
+      assert.deepStrictEqual(Settings.listeners(settingsOf({ ...pair, port: 4 })), [
+        { _tag: "tcp", host: "127.0.0.1", port: 4, scheme: "https" }
+      ])
     })
   })
 
   describe("entries", () => {
     for (const entry of Settings.entries) {
       it(`${entry.key} has a name in every source, a default and a meaning`, () => {
-        assert.match(entry.key, /^[a-z][a-zA-Z]*$/)
-        assert.match(entry.flag, /^[a-z][a-z-]*$/)
-        assert.match(entry.env, /^SLIPWAY_[A-Z_]*$/)
+        assert.match(entry.key, /^[a-z][a-zA-Z0-9]*$/)
+        assert.match(entry.flag, /^[a-z][a-z0-9-]*$/)
+        assert.match(entry.env, /^SLIPWAY_[A-Z0-9_]*$/)
         assert.strictEqual(entry.flag.replaceAll("-", "_").toUpperCase(), entry.env.slice("SLIPWAY_".length))
         assert.isAbove(entry.description.length, 20)
         assert.isNotEmpty(Settings.defaultText(entry))

@@ -188,16 +188,20 @@ describe("a file as body", () => {
       for (const headers of [[], [["content-length", "2000000"]]] as ReadonlyArray<Headers>) {
         const file = yield* fileOf(bytesOf(2_000_000))
         const failed = yield* Deferred.make<SendError>()
-        const app = App.http(({ scope, send }) =>
-          scope.path === "/b" ? App.respond(send, 200) : Effect.andThen(
+        const waiting = yield* Deferred.make<void>()
+        const app = App.http(({ scope, send, transport }) => {
+          if (scope.path === "/b") return App.respond(send, 200)
+          transport.onHighWater(() => Deferred.doneUnsafe(waiting, Effect.void))
+          return Effect.andThen(
             send(start(headers)),
             Effect.tapError(send(body({ file })), (error) => Deferred.succeed(failed, error))
           )
-        )
+        })
         const { connect } = yield* Effect.provide(serve(app), logs.layer)
         const client = yield* connect()
         yield* client.pause
         yield* client.send(pipelined)
+        yield* Deferred.await(waiting)
         Fs.truncateSync(file, 1000)
         yield* client.resume
         const answer = answerIn(yield* client.readAll)

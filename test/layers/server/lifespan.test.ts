@@ -349,6 +349,18 @@ describe("lifespan", () => {
       }))
   })
 
+  for (const [options, isWorker, workerNumber] of [[{}, false, null], [{ workerNumber: 3 }, true, 3]] as const) {
+    it.effect(`says isWorker ${isWorker} and workerNumber ${workerNumber} with ${JSON.stringify(options)} [C104]`, () =>
+      Effect.gen(function*() {
+        const seen: Array<unknown> = []
+        const app = App.byType({
+          lifespan: usual(({ scope }) => Effect.sync(() => seen.push([scope.isWorker, scope.workerNumber])))
+        })
+        yield* serveStoppable(app, options)
+        assert.deepStrictEqual(seen, [[isWorker, workerNumber]])
+      }))
+  }
+
   it.effect("gives each request its own copy of the state, whose values are shared [C103]", () =>
     Effect.gen(function*() {
       const seen: Array<Record<string, unknown>> = []

@@ -1,0 +1,503 @@
+/**
+ * One stream of HTTP/2 as the wire of one exchange: its request body, its answer, its waits. Rules of the contract are the
+ * exchange's, frames and flow control are nghttp2's: the window of a stream opens as the application reads.
+ */
+import type * as Http2 from "node:http2"
+import { constants } from "node:http2"
+import type { Duplex, Writable } from "node:stream"
+import { type FieldMap, Http2Fields } from "../../src/protocol/Http2Fields.ts"
+import type { Malformed } from "../../src/protocol/Malformed.ts"
+import { mayBeTrailer, type RequestHead } from "../../src/protocol/RequestHead.ts"
+import type { HeaderList, HeaderProblem } from "../../src/protocol/ResponseFields.ts"
+import type { DisconnectReason } from "../../src/schema/DisconnectReason.ts"
+import type { HttpRequest } from "../../src/schema/Event.ts"
+import { BodyPart, emptyRequest } from "./BodyPart.ts"
+import type { ClientExchange } from "./ClientExchange.ts"
+import type { Http2Connection } from "./Http2Connection.ts"
+import { Http2Tunnel } from "./Http2Tunnel.ts"
+import { faultHeaders, makeExchange } from "./makeExchange.ts"
+import type { WebSocketSession } from "./WebSocketSession.ts"
+import type { Piece, Wire } from "./Wire.ts"
+
+/**
+ * Bytes given to nghttp2 at once. It says when all of a write is taken and not before, so this is also what a client has
+ * to take in `writeTimeout`.
+ */
+const sliceBytes = 65_536
+
+/** How long a stream that was closed may take to go. */
+const closingMillis = 2_000
+
+/** `sendDate` is documented and not in the types: the date is ours, from Effect's Clock. */
+const answerOptions: Http2.ServerStreamResponseOptions = Object.freeze({ sendDate: false } as object)
+const emptyAnswerOptions: Http2.ServerStreamResponseOptions = Object.freeze({ sendDate: false, endStream: true })
+const trailersOptions: Http2.ServerStreamResponseOptions = Object.freeze({ sendDate: false, waitForTrailers: true })
+
+/** What a stream that ends early is reset with (RFC 9113 section 7). */
+const resetCodes: { readonly [reason: string]: number } = {
+  protocol_error: constants.NGHTTP2_PROTOCOL_ERROR,
+  server_error: constants.NGHTTP2_INTERNAL_ERROR,
+  queue_overflow: constants.NGHTTP2_ENHANCE_YOUR_CALM
+}
+
+/** Resets that say that somebody broke the protocol: nghttp2's own, or the client's. The others say that nobody wants the answer. */
+const faultCodes: ReadonlySet<number> = new Set([
+  constants.NGHTTP2_PROTOCOL_ERROR,
+  constants.NGHTTP2_FLOW_CONTROL_ERROR,
+  constants.NGHTTP2_STREAM_CLOSED,
+  constants.NGHTTP2_FRAME_SIZE_ERROR,
+  constants.NGHTTP2_COMPRESSION_ERROR
+])
+
+export class Http2Stream implements Wire {
+  suppressesBody = false
+  /** True when the client has reset the stream, or made nghttp2 reset it. */
+  wasReset = false
+
+  private readonly connection: Http2Connection
+  private readonly stream: Http2.ServerHttp2Stream
+  private exchange: ClientExchange | undefined = undefined
+  private readonly isHead: boolean
+  private readonly fields = new Http2Fields()
+  private status = 0
+  private hasTrailers = false
+  private trailers: FieldMap | undefined = undefined
+  private bodyDone: boolean
+  private bodyBytes = 0
+  /** The length at which the body is over; -1 when only its end says so. */
+  private lastByte = -1
+  private isReading = false
+  private continueDue = false
+  private requestTrailers: ReadonlyArray<readonly [string, string]> = []
+  private readonly queue: Array<Piece> = []
+  private queuedBytes = 0
+  private sentBytes = 0
+  /** True from reaching the high watermark on, until the exchange has heard that it drained. */
+  private drainDue = false
+  private responseEnded = false
+  private session: WebSocketSession | undefined = undefined
+  private tunnel: Http2Tunnel | undefined = undefined
+  /** True when we have closed the stream, with a reset. */
+  private isClosing = false
+  private isClosed = false
+  /** What the sweep compares: bytes that moved so far, and since when none has. */
+  private reads = 0
+  private sweptReads = 0
+  private bodyWaitSince = -1
+  private sweptTaken = 0
+  private writeStalledSince = -1
+  private closingSince = -1
+
+  constructor(connection: Http2Connection, stream: Http2.ServerHttp2Stream, isHead: boolean, hasBody: boolean) {
+    this.connection = connection
+    this.stream = stream
+    this.isHead = isHead
+    this.bodyDone = !hasBody
+    stream.on("close", () => this.closed())
+    stream.on("error", ignore)
+    // A reset with NO_ERROR closes the stream only when everything was read, which may be never.
+    stream.on("aborted", () => {
+      if (!this.isClosing) this.closed()
+    })
+  }
+
+  // ---- the request
+
+  begin(head: RequestHead): void {
+    const { core, extensions, peer } = this.connection
+    this.continueDue = head.expectsContinue
+    const exchange = makeExchange(core, this, peer, extensions, head, ignore)
+    if ("_tag" in exchange) return this.refuse(exchange)
+    if (exchange.type === "websocket" && core.stopping) return this.answer(503, [["retry-after", "5"]])
+    this.exchange = exchange
+    if (exchange.type === "websocket") {
+      // Without a reader Node does not tell the end.
+      this.stream.on("readable", ignore)
+      this.stream.on("end", () => this.tunnelEnded())
+    } else if (!this.bodyDone) {
+      // Trailers come behind the last byte, and so the end with them, where they are announced (RFC 9110 section 6.6.2).
+      if (!head.headers.some(isTrailerField)) this.lastByte = head.contentLength
+      this.stream.on("trailers", (_fields: unknown, _flags: unknown, raw: ReadonlyArray<string>) => {
+        this.requestTrailers = trailersOf(raw)
+      })
+    }
+    core.begin(exchange)
+  }
+
+  pullBody(): HttpRequest | undefined {
+    if (this.bodyDone) return emptyRequest
+    const { stream } = this
+    const body: Buffer | null = stream.read()
+    if (body !== null) {
+      this.continueDue = false
+      this.bodyBytes += body.length
+      this.connection.core.metrics.bytesIn += body.length
+      if (this.bodyBytes > this.connection.core.limits.bodyBytes) {
+        this.exchange!.refused(413, "body_too_large")
+        return undefined
+      }
+      const last = this.bodyBytes === this.lastByte
+      if (last) this.bodyDone = true
+      return new BodyPart(body, !last)
+    }
+    if (stream.readableEnded) {
+      this.bodyDone = true
+      return this.requestTrailers.length === 0
+        ? emptyRequest
+        : { ...emptyRequest, trailers: this.requestTrailers }
+    }
+    this.startReading()
+    return undefined
+  }
+
+  /** The application wants the body. Not before: Node would open the window for as much as it buffers itself. */
+  private startReading(): void {
+    const { stream } = this
+    if (!this.isReading) {
+      this.isReading = true
+      stream.on("readable", this.arrived)
+      stream.on("end", this.arrived)
+    }
+    if (this.continueDue) {
+      this.continueDue = false
+      if (this.isOpen && !stream.headersSent) this.attempt(() => stream.additionalHeaders({ ":status": 100 }))
+    }
+  }
+
+  private readonly arrived = (): void => {
+    this.reads++
+    this.connection.activity++
+    this.exchange?.wake()
+  }
+
+  // ---- a request that cannot be accepted
+
+  refuse(problem: Malformed): void {
+    const { core, peer } = this.connection
+    core.refused(problem.reason, problem.status, problem.message, peer)
+    this.answer(problem.status, faultHeaders(problem))
+  }
+
+  /** A complete answer of the server's own. */
+  private answer(status: number, extra: HeaderList): void {
+    const body = this.connection.core.problemBody(status)
+    this.readHead(status, [["content-type", "text/plain; charset=utf-8"], ...extra], false)
+    this.startResponse(body.length)
+    if (!this.suppressesBody) this.writePiece(body)
+    this.endResponse()
+    this.refuseRest()
+  }
+
+  // ---- the answer
+
+  get bufferedAmount(): number {
+    return this.tunnel === undefined ? this.queuedBytes + this.stream.writableLength : this.tunnel.writableLength
+  }
+
+  get declaredLength(): number {
+    return this.fields.contentLength
+  }
+
+  readHead(status: number, headers: HeaderList, hasTrailers: boolean): HeaderProblem | undefined {
+    if (status > 599) return { name: ":status", problem: "HTTP/2 carries statuses up to 599 here" }
+    const problem = this.fields.read(headers)
+    if (problem !== undefined) return problem
+    this.status = status
+    this.hasTrailers = hasTrailers
+    this.suppressesBody = this.isHead || status === 204 || status === 205 || status === 304
+    return undefined
+  }
+
+  readTrailers(headers: HeaderList): HeaderProblem | undefined {
+    const trailers = new Http2Fields()
+    const problem = trailers.read(headers)
+    if (problem === undefined) this.trailers = trailers.fields
+    return problem
+  }
+
+  informational(status: number, headers: HeaderList): HeaderProblem | undefined {
+    const hints = new Http2Fields()
+    const problem = hints.read(headers)
+    if (problem === undefined && this.isOpen) {
+      this.attempt(() => this.stream.additionalHeaders({ ...hints.fields, ":status": status }))
+    }
+    return problem
+  }
+
+  /** True while something can be written. */
+  private get isOpen(): boolean {
+    return !this.isClosed && !this.stream.destroyed && !this.stream.closed
+  }
+
+  /** What was checked here, Node may still refuse with an exception of its own: then the stream cannot be answered. */
+  private attempt(write: () => void): void {
+    try {
+      write()
+    } catch {
+      this.close(constants.NGHTTP2_INTERNAL_ERROR)
+    }
+  }
+
+  startResponse(bodyLength: number): void {
+    if (!this.isOpen) return
+    const { stream } = this
+    const { fields } = this.fields
+    this.addOwnFields(fields)
+    const declared = this.fields.contentLength === -1 ? bodyLength : this.fields.contentLength
+    if (declared !== -1 && !this.suppressesBody && fields["content-length"] === undefined) {
+      fields["content-length"] = declared
+      this.fields.contentLength = declared
+    } else if (this.status === 204 || this.status === 205) {
+      delete fields["content-length"]
+    } else if (this.isHead && declared !== -1 && this.status !== 304) {
+      fields["content-length"] = declared
+    }
+    const hasBody = !this.suppressesBody && (bodyLength !== 0 || this.hasTrailers)
+    if (!hasBody) this.responseEnded = true
+    this.connection.activity++
+    this.attempt(() =>
+      stream.respond(fields, hasBody ? this.hasTrailers ? trailersOptions : answerOptions : emptyAnswerOptions)
+    )
+    if (hasBody && this.hasTrailers) {
+      stream.on("wantTrailers", () => this.attempt(() => stream.sendTrailers(this.trailers ?? {})))
+    }
+  }
+
+  private addOwnFields(fields: FieldMap): void {
+    const { core } = this.connection
+    fields[":status"] = this.status
+    fields["date"] ??= core.time.httpDate
+    if (core.settings.serverHeader !== "") fields["server"] ??= core.settings.serverHeader
+  }
+
+  writePiece(piece: Piece): void {
+    if (!this.isOpen || this.responseEnded) return
+    const { core } = this.connection
+    core.metrics.bytesOut += piece.length
+    this.sentBytes += piece.length
+    this.connection.activity++
+    const unsent = this.bufferedAmount + piece.length
+    if (unsent >= core.settings.writeHighWaterMark) this.drainDue = true
+    if (this.queue.length > 0 || unsent > sliceBytes) {
+      this.queue.push(piece)
+      this.queuedBytes += piece.length
+      this.pump()
+    } else {
+      this.write(piece)
+    }
+  }
+
+  /** Asks to be told when the piece is taken only where somebody waits for it: the question costs 0.3 µs. */
+  private write(piece: Piece): void {
+    const taken = this.drainDue || this.queue.length > 0 ? this.taken : undefined
+    if (typeof piece === "string") this.stream.write(piece, "latin1", taken)
+    else this.stream.write(piece, taken)
+  }
+
+  private readonly taken = (): void => {
+    if (this.isClosed) return
+    this.connection.activity++
+    this.pump()
+    if (this.drainDue && this.bufferedAmount <= this.connection.core.settings.writeLowWaterMark) {
+      this.drainDue = false
+      this.exchange?.drained()
+    }
+  }
+
+  /** Gives the next slice to the stream once it has let go of the one before. */
+  private pump(): void {
+    if (!this.isOpen) return
+    while (this.queue.length > 0 && this.stream.writableLength < sliceBytes) {
+      const piece = this.queue[0]!
+      const slice = piece.length <= sliceBytes
+        ? piece
+        : typeof piece === "string"
+        ? piece.slice(0, sliceBytes)
+        : piece.subarray(0, sliceBytes)
+      if (slice.length === piece.length) this.queue.shift()
+      else this.queue[0] = typeof piece === "string" ? piece.slice(sliceBytes) : piece.subarray(sliceBytes)
+      this.queuedBytes -= slice.length
+      this.write(slice)
+    }
+    if (this.queue.length === 0 && this.responseEnded && !this.stream.writableEnded) this.stream.end()
+  }
+
+  endResponse(): void {
+    if (!this.isOpen || this.responseEnded) return
+    this.responseEnded = true
+    if (this.queue.length === 0) this.stream.end()
+  }
+
+  flush(): void {
+    // Nothing is held back: nghttp2 gathers what one turn of the event loop has written.
+  }
+
+  // ---- WebSocket (RFC 8441)
+
+  upgrade(open: (stream: Duplex) => WebSocketSession): void {
+    const { stream } = this
+    const { core } = this.connection
+    const { fields } = this.fields
+    this.status = 200
+    this.addOwnFields(fields)
+    delete fields["content-length"]
+    if (this.isOpen) this.attempt(() => stream.respond(fields, answerOptions))
+    const close = (code: number): void => this.close(code)
+    const tunnel = this.tunnel = new Http2Tunnel(stream, close, core.settings.writeHighWaterMark, sliceBytes)
+    // It has all of a stream that a session asks for: bytes and ends are handed to it.
+    const session = this.session = open(tunnel as Writable as Duplex)
+    tunnel.on("drain", () => session.drained())
+    stream.on("data", (chunk: Buffer) => {
+      core.metrics.bytesIn += chunk.length
+      this.connection.activity++
+      session.received(chunk)
+    })
+    stream.removeListener("readable", ignore)
+  }
+
+  /** The client has ended its side of a WebSocket: before the handshake is answered it has gone. */
+  private tunnelEnded(): void {
+    if (this.session === undefined) this.exchange?.peerEnded()
+    else this.session.ended()
+  }
+
+  // ---- the end
+
+  /** Resets the stream. */
+  private close(code: number): void {
+    const { stream } = this
+    if (this.isClosing || stream.destroyed) return
+    this.isClosing = true
+    // Node ends a stream before it resets it: to the client, what was cut off would be whole.
+    if (code !== constants.NGHTTP2_NO_ERROR) stream.end = () => stream
+    stream.close(code)
+  }
+
+  abort(reason: DisconnectReason): void {
+    if (!this.isOpen) return
+    // A complete answer of the server's own is said; anything else must be seen as cut.
+    if (this.responseEnded) return this.refuseRest()
+    this.queue.length = 0
+    this.queuedBytes = 0
+    this.close(resetCodes[reason] ?? constants.NGHTTP2_CANCEL)
+  }
+
+  exchangeDone(): void {
+    this.exchange = undefined
+    this.connection.core.exchangeEnded()
+    if (this.session === undefined && this.responseEnded) this.refuseRest()
+  }
+
+  /** RFC 9113 section 8.1: the rest of a request that nobody reads is not wanted. Said behind the answer. */
+  private refuseRest(): void {
+    if (this.bodyDone || !this.isOpen) return
+    this.bodyDone = true
+    const refuse = (): void => {
+      if (!this.isOpen) return
+      this.close(constants.NGHTTP2_NO_ERROR)
+      // The stream is gone for Node when all of it was read.
+      this.stream.removeListener("readable", this.arrived)
+      this.stream.resume()
+    }
+    if (this.stream.writableFinished) refuse()
+    else this.stream.once("finish", refuse)
+  }
+
+  /** The session breaks off. */
+  connectionFailed(reason: DisconnectReason): void {
+    this.exchange?.disconnect(reason)
+  }
+
+  /** The stream has closed, one way or the other. */
+  closed(): void {
+    if (this.isClosed) return
+    this.isClosed = true
+    const { exchange, stream } = this
+    this.wasReset = !this.isClosing && (stream.rstCode !== constants.NGHTTP2_NO_ERROR || exchange?.ended === false)
+    this.session?.closed()
+    this.tunnel?.destroy()
+    if (faultCodes.has(stream.rstCode)) exchange?.disconnect("protocol_error")
+    exchange?.connectionClosed()
+    this.connection.streamClosed(this)
+    stream.destroy()
+  }
+
+  stop(): void {
+    this.exchange?.shutdown()
+  }
+
+  cut(): void {
+    this.exchange?.cut()
+    if (this.exchange === undefined || this.session !== undefined) this.close(constants.NGHTTP2_CANCEL)
+  }
+
+  // ---- time
+
+  sweep(now: number): void {
+    const { core } = this.connection
+    const { exchange } = this
+    exchange?.sweep(now)
+    this.session?.sweep(now)
+    if (this.isClosed) return
+    if (this.isClosing) return this.sweepClosing(now)
+    const { requestTimeoutMillis } = core.settings
+    if (
+      exchange !== undefined && this.session === undefined && requestTimeoutMillis > 0 &&
+      now - exchange.startedAt >= requestTimeoutMillis
+    ) {
+      return exchange.ended ? core.abandon(exchange) : exchange.refused(408, "client_timeout")
+    }
+    this.sweepBody(now)
+    this.sweepWrites(now)
+  }
+
+  private sweepBody(now: number): void {
+    const timeout = this.connection.core.settings.bodyTimeoutMillis
+    if (this.exchange?.waitsForBody !== true || this.reads !== this.sweptReads) {
+      this.sweptReads = this.reads
+      this.bodyWaitSince = -1
+    } else if (this.bodyWaitSince === -1) {
+      this.bodyWaitSince = now
+    } else if (timeout > 0 && now - this.bodyWaitSince >= timeout) {
+      this.exchange.refused(408, "client_timeout")
+    }
+  }
+
+  /**
+   * A stream whose client takes nothing of it is reset; the others go on. Also one whose answer is over and that does not
+   * close.
+   */
+  private sweepWrites(now: number): void {
+    const timeout = this.connection.core.settings.writeTimeoutMillis
+    const unsent = this.bufferedAmount
+    const taken = this.tunnel === undefined ? this.sentBytes - unsent : this.tunnel.takenBytes
+    if ((unsent === 0 && this.exchange !== undefined) || taken !== this.sweptTaken) {
+      this.sweptTaken = taken
+      this.writeStalledSince = -1
+    } else if (this.writeStalledSince === -1) {
+      this.writeStalledSince = now
+    } else if (timeout > 0 && now - this.writeStalledSince >= timeout) {
+      const isSaid = unsent === 0
+      this.exchange?.disconnect("write_timeout")
+      if (this.isOpen) this.close(isSaid ? constants.NGHTTP2_NO_ERROR : constants.NGHTTP2_CANCEL)
+    }
+  }
+
+  /** The reset may wait for a connection that takes nothing; what the stream holds must not. */
+  private sweepClosing(now: number): void {
+    if (this.closingSince === -1) this.closingSince = now
+    else if (now - this.closingSince >= closingMillis) this.stream.destroy()
+  }
+}
+
+const ignore = (): void => {}
+
+const isTrailerField = ([name]: readonly [string, string]): boolean => name === "trailer"
+
+const trailersOf = (raw: ReadonlyArray<string>): ReadonlyArray<readonly [string, string]> => {
+  const trailers: Array<readonly [string, string]> = []
+  for (let at = 0; at + 1 < raw.length; at += 2) {
+    if (mayBeTrailer(raw[at]!)) trailers.push([raw[at]!, raw[at + 1]!])
+  }
+  return trailers
+}

@@ -1,0 +1,146 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Duplex } from "node:stream"
+import type { ServerCore } from "../../../layers/internal/ServerCore.ts"
+import { negotiate } from "../../../layers/internal/WebSocketDeflate.ts"
+import { type SessionOwner, WebSocketSession } from "../../../layers/internal/WebSocketSession.ts"
+import { fromSettings } from "../../../layers/internal/WireSettings.ts"
+import { BINARY } from "../../../src/protocol/WebSocketFrame.ts"
+import { resolve } from "../../../src/schema/Settings.ts"
+import { close, deflated, frame } from "../../utils/webSocket.ts"
+
+/** A stream whose writes are taken when the test says so. */
+class Stalling extends Duplex {
+  readonly taken: Array<number> = []
+  _handle = { writeQueueSize: 0 }
+  private done: (() => void) | undefined = undefined
+  override _read(): void {}
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    this._handle.writeQueueSize = chunk.length
+    this.done = () => {
+      this.taken.push(chunk.length)
+      done()
+    }
+  }
+  takeOne(): void {
+    this._handle.writeQueueSize = 0
+    this.done?.()
+  }
+}
+
+/** A session on such a stream, its time in seconds, and what it tells its owner. */
+const stalling = (options: { readonly stopping?: boolean; readonly compresses?: boolean } = {}) => {
+  let now = 0
+  const told: Array<string> = []
+  const owner: SessionOwner = {
+    message: (data) => told.push(`message ${data.length}`),
+    peerClosed: (code) => told.push(`peerClosed ${code}`),
+    faulted: ({ code }) => told.push(`faulted ${code}`),
+    peerEnded: () => told.push("peerEnded"),
+    pingUnanswered: () => told.push("pingUnanswered"),
+    drained() {}
+  }
+  const resolved = resolve({ wsCloseTimeout: "4 seconds", wsCompression: true, wsMaxMessageBytes: 10_000_000 })
+  if (resolved._tag === "Failure") throw resolved.failure
+  const settings = fromSettings(resolved.success)
+  const core = {
+    settings,
+    metrics: { bytesOut: 0 },
+    stopping: options.stopping === true,
+    time: { now: () => now },
+    sweepEvery() {},
+    flushSoon: (session: WebSocketSession) => session.flush()
+  }
+  const stream = new Stalling()
+  const deflate = options.compresses === true ? negotiate("permessage-deflate", settings)!.deflate : undefined
+  const session = new WebSocketSession(core as unknown as ServerCore, owner, stream, deflate)
+  const wait = (seconds: number) => {
+    for (let n = 0; n < seconds; n++) session.sweep(now += 1000)
+    return stream.destroyed
+  }
+  return { session, stream, wait, told }
+}
+
+describe("WebSocketSession", () => {
+  it("waits for the answer to its Close frame from when the peer has stopped taking what stands before it", () => {
+    const { session, stream, wait } = stalling()
+    for (let n = 0; n < 3; n++) session.send(BINARY, new Uint8Array(20_000), 20_000)
+    session.close(1000, "")
+    for (let n = 0; n < 3; n++) {
+      assert.isFalse(wait(3), `${n}`)
+      stream.takeOne()
+    }
+    assert.isAbove(stream.taken.length, 1)
+    assert.isFalse(wait(4))
+    assert.isTrue(wait(1))
+  })
+
+  it("sees a large write that is taken in parts", () => {
+    const { session, stream, wait } = stalling()
+    session.send(BINARY, new Uint8Array(1_000_000), 1_000_000)
+    session.close(1000, "")
+    for (let n = 0; n < 4; n++) {
+      assert.isFalse(wait(3), `${n}`)
+      stream._handle.writeQueueSize -= 100_000
+    }
+    assert.deepStrictEqual(stream.taken, [])
+    assert.isFalse(wait(4))
+    assert.isTrue(wait(1))
+  })
+
+  it("does not wait longer for such a peer when the server stops", () => {
+    const { session, stream, wait } = stalling({ stopping: true })
+    for (let n = 0; n < 3; n++) session.send(BINARY, new Uint8Array(20_000), 20_000)
+    session.close(1001, "")
+    assert.isFalse(wait(3))
+    stream.takeOne()
+    assert.isTrue(wait(1))
+  })
+
+  it("waits two seconds for the end of the connection after both Close frames", () => {
+    const { session, stream, wait } = stalling()
+    session.received(close(1000))
+    stream.takeOne()
+    assert.isFalse(wait(1))
+    assert.isTrue(wait(1))
+  })
+
+  it("sends nothing after its Close frame, and nothing once it was destroyed", () => {
+    const { session, stream } = stalling()
+    session.close(1000, "")
+    session.send(BINARY, new Uint8Array(5000), 5000)
+    session.close(1001, "")
+    stream.takeOne()
+    assert.deepStrictEqual(stream.taken, [4])
+    session.destroy()
+    session.send(BINARY, new Uint8Array(5000), 5000)
+    session.received(close(1000))
+    assert.isFalse(session.closeReceived)
+  })
+
+  for (const [what, bytes] of [["a Close frame", close(1000)], ["a fault", frame(3)]] as const) {
+    it(`tells of ${what} behind a message that is being inflated, unless it was destroyed by then`, async () => {
+      const large = frame(2, deflated(new Uint8Array(5_000_000)), { rsv: 4 })
+      const alive = stalling({ compresses: true })
+      const destroyed = stalling({ compresses: true })
+      for (const { session } of [alive, destroyed]) session.received(Buffer.concat([large, bytes]))
+      destroyed.session.destroy()
+      while (alive.told.length < 2) await new Promise((resolve) => setImmediate(resolve))
+      // The other one's inflation has had the same time, and some more.
+      for (let n = 0; n < 100; n++) await new Promise((resolve) => setImmediate(resolve))
+      assert.deepStrictEqual(alive.told, ["message 5000000", what === "a fault" ? "faulted 1002" : "peerClosed 1000"])
+      assert.deepStrictEqual(destroyed.told.slice(1), [])
+      alive.session.closed()
+      destroyed.session.closed()
+    })
+  }
+
+  it("tells of the end of the peer's side once everything before it is inflated", async () => {
+    const { session, told } = stalling({ compresses: true })
+    session.received(frame(2, deflated(new Uint8Array(5_000_000)), { rsv: 4 }))
+    session.ended()
+    assert.deepStrictEqual(told, [])
+    while (told.length < 2) await new Promise((resolve) => setImmediate(resolve))
+    assert.deepStrictEqual(told, ["message 5000000", "peerEnded"])
+    session.closed()
+  })
+})
