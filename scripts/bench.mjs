@@ -12,10 +12,11 @@ const report = (/** @type {string} */ line) => console.error(line)
 const sections = new Map()
 const results = []
 
-const entries = await tryServers(options.only, report)
+const entries = await tryServers(options, report)
 for await (const result of run(entries, options, report)) {
   const text = section(result, options)
-  sections.set(result.scenario.name, text)
+  // What could not run here does not replace what ran elsewhere.
+  if (result.measured.length > 0) sections.set(result.scenario.name, text)
   results.push({ scenario: result.scenario.name, measured: result.measured, missing: result.missing })
   if (!options.json) console.log(`\n${text}\n`)
   if (result.measured.some(({ problem }) => problem !== undefined)) process.exitCode = 1

@@ -1,5 +1,6 @@
 /** Asks a server once on a connection of its own: the harness uses it to check answers and to time the first one. */
-import { connect } from "node:net"
+import * as net from "node:net"
+import * as tls from "node:tls"
 import { requestBytes, ResponseReader } from "./response.mjs"
 import { requestBody } from "./scenarios.mjs"
 
@@ -9,11 +10,13 @@ import { requestBody } from "./scenarios.mjs"
  * @param {number} port
  * @param {import("./scenarios.mjs").Exchange} request
  * @param {number} count
+ * @param {boolean} [secure]
  * @returns {Promise<Array<import("./response.mjs").Answer>>}
  */
-export const ask = (port, request, count) =>
+export const ask = (port, request, count, secure = false) =>
   new Promise((resolve, reject) => {
-    const socket = connect({ host: "127.0.0.1", port, noDelay: true })
+    const options = { host: "127.0.0.1", port, noDelay: true }
+    const socket = secure ? tls.connect({ ...options, rejectUnauthorized: false }) : net.connect(options)
     const timer = setTimeout(() => fail(new Error("no answer within 10 s")), 10_000)
     const end = () => {
       clearTimeout(timer)
@@ -48,11 +51,12 @@ export const ask = (port, request, count) =>
  * Header fields may differ, the framing of the body may not.
  *
  * @param {number} port
- * @param {import("./scenarios.mjs").Throughput} scenario
+ * @param {import("./scenarios.mjs").Http} scenario
  * @returns {Promise<string | undefined>}
  */
 export const wrongAnswer = async (port, scenario) => {
-  const answers = await ask(port, scenario.request, scenario.pipeline).catch((error) => String(error.message))
+  const { pipeline, request, secure } = scenario
+  const answers = await ask(port, request, pipeline, secure).catch((error) => String(error.message))
   if (typeof answers === "string") return answers
   for (const { body, head, status } of answers) {
     if (status !== 200) return `status ${status}`

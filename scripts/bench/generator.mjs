@@ -1,11 +1,13 @@
 /**
- * The bundled load generator, for machines without wrk: keep-alive connections on `node:net`, each with a fixed number
- * of requests in flight. A program of its own (so that it runs on its own core); one JSON argument, one JSON line out.
+ * The bundled load generator, for machines without wrk: keep-alive connections on `node:net` or `node:tls`, each with a
+ * fixed number of requests in flight. A program of its own (so that it runs on its own core); one JSON argument, one
+ * JSON line out.
  *
  * It costs as much per request as the servers that it drives: the fast ones are not saturated, and their CPU time per
  * request is higher than under wrk because fewer requests share one wake-up. Compare only within one generator.
  */
-import { connect } from "node:net"
+import * as net from "node:net"
+import * as tls from "node:tls"
 import { requestBytes, ResponseReader } from "./response.mjs"
 import { requestBody } from "./scenarios.mjs"
 
@@ -21,7 +23,8 @@ let stopped = false
 const sockets = []
 
 for (let index = 0; index < job.connections; index += 1) {
-  const socket = connect({ host: "127.0.0.1", port: job.port, noDelay: true })
+  const options = { host: "127.0.0.1", port: job.port, noDelay: true }
+  const socket = job.secure ? tls.connect({ ...options, rejectUnauthorized: false }) : net.connect(options)
   let inFlight = job.pipeline
   const reader = new ResponseReader(({ status }) => {
     if (status === 200) completed += 1

@@ -9,13 +9,9 @@ import { pinned } from "./process.mjs"
  * @property {number} port
  * @property {import("./scenarios.mjs").Exchange} request
  * @property {number} pipeline
+ * @property {boolean} secure
  * @property {number} connections
  * @property {number} durationMillis
- *
- * @typedef {object} Load
- * @property {number} requests answers that arrived whole
- * @property {number} seconds
- * @property {number} errors refused, cut or late connections, and answers that were not 200
  */
 
 /** @param {string} name */
@@ -27,7 +23,7 @@ export const installedGenerator = spawnSync("wrk", ["--version"]).error === unde
 /**
  * @param {"wrk" | "bundled"} generator
  * @param {Job} job
- * @returns {Promise<Load>}
+ * @returns {Promise<import("./drivers.mjs").Load>}
  */
 export const drive = async (generator, job) => {
   const [program, ...args] = pinned("generator", generator === "wrk" ? wrkCommand(job) : bundledCommand(job))
@@ -42,8 +38,8 @@ export const drive = async (generator, job) => {
 const bundledCommand = (job) => [process.execPath, here("generator.mjs"), JSON.stringify(job)]
 
 /** @param {Job} job */
-const wrkCommand = ({ connections, durationMillis, pipeline, port, request }) => {
+const wrkCommand = ({ connections, durationMillis, pipeline, port, request, secure }) => {
   const load = ["-t", "1", "-c", `${connections}`, "-d", `${Math.round(durationMillis / 1000)}s`]
   const script = [request.method, request.path, `${request.bodyBytes}`, `${pipeline}`]
-  return ["wrk", ...load, "-s", here("wrk.lua"), `http://127.0.0.1:${port}`, "--", ...script]
+  return ["wrk", ...load, "-s", here("wrk.lua"), `http${secure ? "s" : ""}://127.0.0.1:${port}`, "--", ...script]
 }

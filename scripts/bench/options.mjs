@@ -4,13 +4,17 @@ import { installedGenerator } from "./load.mjs"
 import { roster } from "./roster.mjs"
 import { scenarios } from "./scenarios.mjs"
 
+/** Every name once, in lines as long as the others. */
+const list = (/** @type {ReadonlyArray<{ readonly name: string }>} */ known) =>
+  [...new Set(known.map(({ name }) => name))].join(", ").replace(/(.{60,80},) /g, `$1\n${" ".repeat(25)}`)
+
 export const usage = `Usage: npm run bench -- [options]
 
   --rounds N             timed rounds per server and scenario (default 5)
   --duration SECONDS     length of a round, whole seconds with wrk (default 2)
   --warmup SECONDS       load before the first round (default 1)
-  --only a,b             servers: ${roster.map(({ name }) => name).join(", ")}
-  --scenario a,b         scenarios: ${scenarios.map(({ name }) => name).join(", ")}
+  --only a,b             servers: ${list(roster)}
+  --scenario a,b         scenarios: ${list(scenarios)}
   --idle-connections N   for the idle scenario (default 10000)
   --bundled              use the bundled generator although wrk is installed
   --json                 print every round as JSON instead of tables

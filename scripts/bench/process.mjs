@@ -6,6 +6,7 @@ import { spawn, spawnSync } from "node:child_process"
 import { readdirSync, readFileSync } from "node:fs"
 import { cpus } from "node:os"
 import { createInterface } from "node:readline"
+import { certificate } from "./certificate.mjs"
 import { command } from "./roster.mjs"
 
 const ticksPerSecond = Number(spawnSync("getconf", ["CLK_TCK"], { encoding: "utf8" }).stdout) || 100
@@ -55,6 +56,8 @@ export class Child {
   #complaint
   /** @type {Array<Record<string, unknown>>} */
   #lines = []
+  /** @type {Array<string>} what it said on stdout for people: Effect's logger does */
+  #remarks = []
   #wake = () => {}
 
   /**
@@ -67,7 +70,7 @@ export class Child {
     this.#complaint = complaint
     this.ended = ended
     createInterface({ input: child.stdout }).on("line", (line) => {
-      if (!line.startsWith("{")) return
+      if (!line.startsWith("{")) return void this.#remarks.push(line)
       this.#lines.push(JSON.parse(line))
       this.#wake()
     })
@@ -79,7 +82,7 @@ export class Child {
 
   /** The first line of what the child complained about. */
   get complaint() {
-    const lines = this.#complaint().split("\n").map((line) => line.trim())
+    const lines = [...this.#complaint().split("\n"), ...this.#remarks].map((line) => line.trim())
     return lines.find((line) => /error/i.test(line)) ?? lines.find((line) => line !== "") ?? "it ended without a word"
   }
 
@@ -164,7 +167,9 @@ export class RunningServer {
 export const startServer = async (server, options = {}) => {
   const [runtime, program] = command(server)
   const flags = options.exposeGc === true && server.runtime === "node" ? ["--expose-gc"] : []
-  const words = pinned("server", [runtime, ...flags, program])
+  const { certFile, keyFile } = server.wires.includes("tls") ? await certificate() : {}
+  const files = certFile === undefined ? [] : [certFile, keyFile]
+  const words = pinned("server", [runtime, ...flags, program, ...files])
   const child = start(options.openFiles === undefined ? words : withOpenFiles(options.openFiles, words))
   try {
     const { port } = await child.line(startMillis)

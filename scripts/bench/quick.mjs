@@ -29,6 +29,6 @@ const options = {
 }
 const report = (/** @type {string} */ line) => console.error(line)
 
-const entries = await tryServers(only, report)
+const entries = await tryServers(options, report)
 for await (const result of run(entries, options, report)) console.log(`\n${section(result, options)}\n`)
 process.exit()

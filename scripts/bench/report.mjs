@@ -1,9 +1,10 @@
 /** Turns measurements into Markdown tables, and puts them between the markers of docs/benchmarks.md. */
 import { existsSync, readFileSync, writeFileSync } from "node:fs"
 import { cpus } from "node:os"
+import { drivers } from "./drivers.mjs"
 import { pins } from "./process.mjs"
 import { fromRoot } from "./roster.mjs"
-import { connections, scenarios } from "./scenarios.mjs"
+import { scenarios } from "./scenarios.mjs"
 import { median, spread } from "./statistics.mjs"
 
 /**
@@ -32,10 +33,10 @@ const table = (rows) => {
 const column = (/** @type {ReadonlyArray<any>} */ rounds, /** @type {string} */ field) =>
   rounds.map((round) => Number(round[field]))
 
-/** The floor where it ran, else node:http, else whoever is first. */
+/** The floor where it ran, else Node's own server or `ws`, else whoever is first. */
 const baseOf = (/** @type {Result["measured"]} */ measured) =>
-  ["raw", "node-http"].map((name) => measured.find(({ server }) => server === name)).find((one) => one !== undefined) ??
-    measured[0]
+  ["raw", "node-http", "ws", "node-http2", "node-https"].map((name) => measured.find(({ server }) => server === name))
+    .find((one) => one !== undefined) ?? measured[0]
 
 /**
  * Ratio of two servers: the median of the ratios within each round, because neighbours in time share the disturbances.
@@ -50,8 +51,25 @@ const disturbance = 0.1
 
 const percent = (/** @type {number} */ share) => `${(share * 100).toFixed(1)} %`
 
-/** @param {Result} result */
-const throughputTable = ({ measured }) => {
+/**
+ * Whether Slipway costs no more than it may, before rounding. A machine that was not quiet decides nothing: a server
+ * that waits for its core pays more for each request, and not each server the same.
+ *
+ * @param {Result["measured"]} measured without problems
+ * @param {import("./scenarios.mjs").Throughput["bar"]} bar
+ * @param {boolean} quiet
+ */
+const verdict = (measured, bar, quiet) => {
+  const own = measured.find(({ server }) => server === "slipway")
+  const peer = measured.find(({ server }) => server === bar?.peer)
+  if (bar === undefined || own === undefined || peer === undefined) return []
+  const found = ratio(column(own.rounds, "cpuMicros"), column(peer.rounds, "cpuMicros"))
+  const outcome = `${!quiet ? "not decided" : found <= bar.most ? "kept" : "missed"} at ${found.toFixed(3)}`
+  return [`The bar for slipway is ${bar.most.toFixed(2)} times ${bar.peer}: ${outcome}.`]
+}
+
+/** @param {Result & { scenario: import("./scenarios.mjs").Throughput }} result */
+const throughputTable = ({ measured, scenario }) => {
   const fine = measured.filter(({ problem }) => problem === undefined)
   const base = baseOf(fine)
   if (base === undefined) return "Nothing was measured."
@@ -67,9 +85,14 @@ const throughputTable = ({ measured }) => {
     ]
   })
   const others = Math.max(...fine.flatMap(({ rounds }) => column(rounds, "others")))
-  const head = ["server", "CPU µs/request", `to ${base.server}`, "spread", "requests/s", "busy"]
+  const units = scenario.unit.replace(/y$/, "ie") + "s"
+  const head = ["server", `CPU µs/${scenario.unit}`, `to ${base.server}`, "spread", `${units}/s`, "busy"]
   const warning = `The machine was not quiet: other processes took up to ${percent(others)} of a core.`
-  return table([head, ...rows]) + (others > disturbance ? `\n\n${warning}` : "")
+  return [
+    table([head, ...rows]),
+    ...verdict(fine, scenario.bar, others <= disturbance),
+    ...others > disturbance ? [warning] : []
+  ].join("\n\n")
 }
 
 /** @param {Result} result */
@@ -112,15 +135,14 @@ const startupTable = ({ measured }) => {
 export const section = (result, options) => {
   const { measured, scenario } = result
   const body = scenario.kind === "throughput"
-    ? throughputTable(result)
+    ? throughputTable({ ...result, scenario })
     : scenario.kind === "idle"
     ? idleTable(result)
     : startupTable(result)
   const where = `Node ${process.version}, ${cpus()[0]?.model.trim() ?? "unknown CPU"} × ${cpus().length}`
   const pinning = pins ? "server and load on a core each" : "nothing pinned"
-  const generator = options.generator === "wrk" ? "wrk" : "the bundled generator"
   const how = scenario.kind === "throughput"
-    ? `, ${generator} with ${connections} connections, ${options.rounds} × ${options.durationSeconds} s`
+    ? `, ${drivers[scenario.driver].describe(scenario, options)}, ${options.rounds} × ${options.durationSeconds} s`
     : ""
   const missing = [...result.missing, ...measured.filter(({ problem }) => problem !== undefined)]
     .map(({ problem, server }) => `- ${server} is missing: ${problem}`)
@@ -143,7 +165,7 @@ export const writePage = (sections) => {
   const end = text.indexOf(endMarker)
   if (start === -1 || end < start) throw new Error(`docs/benchmarks.md lacks ${startMarker} and ${endMarker}`)
   const kept = text.slice(start + startMarker.length, end).split(/^(?=### )/m)
-    .map((part) => /** @type {const} */ ([/^### ([a-z]+):/.exec(part)?.[1] ?? "", part.trim()]))
+    .map((part) => /** @type {const} */ ([/^### ([a-z0-9-]+):/.exec(part)?.[1] ?? "", part.trim()]))
   const all = new Map([...kept, ...sections])
   const block = scenarios.flatMap(({ name }) => all.get(name) ?? []).join("\n\n")
   writeFileSync(page, `${text.slice(0, start)}${startMarker}\n\n${block}\n\n${text.slice(end)}`)

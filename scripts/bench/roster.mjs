@@ -3,8 +3,11 @@ import { existsSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 
 /**
+ * @typedef {"http" | "ws" | "sse" | "h2" | "tls"} Wire what a server and a scenario have in common
+ *
  * @typedef {object} Contestant
- * @property {string} name
+ * @property {string} name unique on each wire
+ * @property {ReadonlyArray<Wire>} wires a server on tls takes the files of its certificate and key as arguments
  * @property {string} program
  * @property {"node" | "bun"} runtime
  * @property {boolean} canned true for the floor, which answers without parsing
@@ -18,27 +21,36 @@ export const mainProgram = fromRoot("dist/main.js")
 
 /**
  * @param {string} name
+ * @param {ReadonlyArray<Wire>} [wires]
+ * @param {string} [program]
  * @returns {Contestant}
  */
-const contestant = (name) => ({
+const contestant = (name, wires = ["http"], program = name) => ({
   name,
-  program: fromRoot(`scripts/bench/servers/${name}.mjs`),
+  wires,
+  program: fromRoot(`scripts/bench/servers/${program}.mjs`),
   runtime: name === "bun" ? "bun" : "node",
   canned: name === "raw"
 })
 
 /** @type {ReadonlyArray<Contestant>} */
 export const roster = [
-  "raw",
-  "slipway",
-  "slipway-all",
-  "slipway-handler",
-  "node-http",
-  "fastify",
-  "hono",
-  "effect",
-  "bun"
-].map(contestant)
+  contestant("raw"),
+  contestant("slipway"),
+  contestant("slipway-all"),
+  contestant("slipway-handler"),
+  contestant("node-http"),
+  contestant("fastify"),
+  contestant("hono"),
+  contestant("effect"),
+  contestant("bun"),
+  contestant("slipway", ["ws", "sse", "h2"], "slipway-wires"),
+  contestant("slipway", ["tls"], "slipway-tls"),
+  contestant("ws", ["ws"]),
+  contestant("node-http", ["sse"], "node-sse"),
+  contestant("node-http2", ["h2"]),
+  contestant("node-https", ["tls"])
+]
 
 /** @param {Contestant} server */
 export const command = (server) =>

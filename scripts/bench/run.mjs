@@ -1,4 +1,5 @@
 /** Runs scenarios against the servers that start: what bench.mjs and quick.mjs have in common. */
+import { drivers } from "./drivers.mjs"
 import { measureIdle } from "./idle.mjs"
 import { startServer } from "./process.mjs"
 import { isInstalled, roster } from "./roster.mjs"
@@ -12,18 +13,29 @@ import { measureThroughput } from "./throughput.mjs"
  * @property {ReadonlyArray<{ server: import("./roster.mjs").Contestant, problem: string }>} skipped
  */
 
+const isChosen = (/** @type {ReadonlyArray<string> | undefined} */ names, /** @type {string} */ name) =>
+  names === undefined || names.includes(name)
+
 /**
- * Tries every server that was chosen once, and says which do not start and why.
+ * @param {import("./scenarios.mjs").Scenario} scenario
+ * @param {import("./roster.mjs").Contestant} server
+ */
+const isAble = (scenario, server) => server.wires.includes(scenario.wire) && (scenario.canned || !server.canned)
+
+/**
+ * Tries every server that the chosen scenarios need once, and says which do not start and why.
  *
- * @param {ReadonlyArray<string> | undefined} only
+ * @param {import("./options.mjs").Options} options
  * @param {(line: string) => void} report
  * @returns {Promise<Entries>}
  */
-export const tryServers = async (only, report) => {
+export const tryServers = async (options, report) => {
+  const chosen = scenarios.filter(({ name }) => isChosen(options.scenario, name))
   const servers = []
   const skipped = []
   for (const contestant of roster) {
-    if (only !== undefined && !only.includes(contestant.name)) continue
+    if (!isChosen(options.only, contestant.name)) continue
+    if (!chosen.some((scenario) => isAble(scenario, contestant))) continue
     try {
       if (!isInstalled(contestant)) throw new Error("its runtime is not installed")
       await (await startServer(contestant)).stop()
@@ -31,7 +43,7 @@ export const tryServers = async (only, report) => {
     } catch (error) {
       const problem = error instanceof Error ? error.message : String(error)
       skipped.push({ server: contestant, problem: `it does not start (${problem})` })
-      report(`${contestant.name} is skipped: ${problem}`)
+      report(`${contestant.name} (${contestant.wires.join(", ")}) is skipped: ${problem}`)
     }
   }
   return { servers, skipped }
@@ -45,16 +57,21 @@ export const tryServers = async (only, report) => {
  */
 export const run = async function*({ servers, skipped }, options, report) {
   for (const scenario of scenarios) {
-    if (options.scenario !== undefined && !options.scenario.includes(scenario.name)) continue
-    const isAble = (/** @type {import("./roster.mjs").Contestant} */ server) => scenario.canned || !server.canned
-    const able = servers.filter(isAble)
+    if (!isChosen(options.scenario, scenario.name)) continue
+    const able = servers.filter((server) => isAble(scenario, server))
     if (able.length === 0) continue
+    const lacks = scenario.kind === "throughput" ? drivers[scenario.driver].lacks() : undefined
+    if (lacks !== undefined) {
+      report(`${scenario.name} is skipped: ${lacks}`)
+      yield { scenario, measured: [], missing: able.map(({ name }) => ({ server: name, problem: lacks })) }
+      continue
+    }
     const measured = scenario.kind === "throughput"
       ? await measureThroughput(scenario, able, options, report)
       : scenario.kind === "idle"
       ? await measureIdle(scenario, able, options, report)
       : await measureStartup(scenario, able, options, report)
-    const missing = skipped.filter(({ server }) => isAble(server))
+    const missing = skipped.filter(({ server }) => isAble(scenario, server))
       .map(({ problem, server }) => ({ server: server.name, problem }))
     yield { scenario, measured, missing }
   }

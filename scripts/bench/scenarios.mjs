@@ -1,8 +1,8 @@
 /**
  * What is measured, as data: the request of each scenario and the answer that every server has to give before it is
- * timed. `wrk.lua` and the bundled generator both build their requests from these fields.
+ * timed. The drivers build their load from these fields, `wrk.lua` and the bundled generator the same one.
  */
-import { hello, streamPiece, streamPieces } from "./servers/common.mjs"
+import { hello, large, streamPiece, streamPieces } from "./servers/common.mjs"
 
 /**
  * @typedef {object} Exchange
@@ -10,28 +10,41 @@ import { hello, streamPiece, streamPieces } from "./servers/common.mjs"
  * @property {string} path
  * @property {number} bodyBytes size of the request body, filled by `requestBody`
  *
- * @typedef {object} Throughput
- * @property {"throughput"} kind
+ * @typedef {object} Common
  * @property {string} name
  * @property {string} title
- * @property {Exchange} request
- * @property {number} pipeline requests written at once on each connection
- * @property {Buffer} answer the body of the 200 that is expected
- * @property {"content-length" | "chunked"} framing how that body must be delimited
+ * @property {import("./roster.mjs").Wire} wire which servers take part
  * @property {boolean} canned whether raw, which parses nothing, can serve it
  *
- * @typedef {object} Special
- * @property {"idle" | "startup"} kind
- * @property {string} name
- * @property {string} title
+ * @typedef {object} Timed
+ * @property {"throughput"} kind
+ * @property {string} unit what the CPU time is divided by
+ * @property {{ peer: string, most: number }} [bar] what Slipway may cost at most, in times of its peer
+ *
+ * @typedef {object} HttpLoad
+ * @property {"http"} driver
  * @property {Exchange} request
- * @property {boolean} canned
+ * @property {number} pipeline requests written at once on each connection
+ * @property {boolean} secure over TLS
+ * @property {Buffer} answer the body of the 200 that is expected
+ * @property {"content-length" | "chunked"} framing how that body must be delimited
+ *
+ * @typedef {{ driver: "h2load", path: string, contentType: string, answer: Buffer }} Http2Load
+ * @typedef {{ driver: "echo", sessions: number, inFlight: number, bytes: number, binary: boolean }} EchoLoad
+ * @typedef {{ driver: "fanout", clients: number }} FanoutLoad
+ * @typedef {{ driver: "handshake", atOnce: number }} HandshakeLoad
+ *
+ * @typedef {Common & Timed & HttpLoad} Http
+ * @typedef {Common & Timed & Http2Load} Http2
+ * @typedef {Common & Timed & EchoLoad} Echo
+ * @typedef {Common & Timed & FanoutLoad} Fanout
+ * @typedef {Common & Timed & HandshakeLoad} Handshake
+ * @typedef {Http | Http2 | Echo | Fanout | Handshake} Throughput
+ *
+ * @typedef {Common & { kind: "idle" | "startup", request: Exchange }} Special
  *
  * @typedef {Throughput | Special} Scenario
  */
-
-/** Connections of the load generator. */
-export const connections = 64
 
 /** @param {number} bytes a multiple of 16 */
 export const requestBody = (bytes) => "0123456789abcdef".repeat(bytes / 16)
@@ -40,11 +53,18 @@ export const requestBody = (bytes) => "0123456789abcdef".repeat(bytes / 16)
 const getHello = { method: "GET", path: "/", bodyBytes: 0 }
 const echoBytes = 10_240
 
-/** @type {Pick<Throughput, "kind" | "pipeline" | "framing" | "canned">} */
-const usual = { kind: "throughput", pipeline: 1, framing: "content-length", canned: false }
+const timed = /** @type {const} */ ({ kind: "throughput", unit: "request", canned: false })
+const usual = /** @type {const} */ ({
+  ...timed,
+  driver: "http",
+  wire: "http",
+  pipeline: 1,
+  secure: false,
+  framing: "content-length"
+})
 
 /** @type {ReadonlyArray<Scenario>} */
-export const scenarios = [
+const overHttp = [
   {
     ...usual,
     name: "hello",
@@ -91,6 +111,126 @@ export const scenarios = [
     answer: Buffer.from(hello),
     canned: true
   },
-  { kind: "idle", name: "idle", title: "memory of idle keep-alive connections", request: getHello, canned: true },
-  { kind: "startup", name: "startup", title: "from spawn to the first answer", request: getHello, canned: true }
+  {
+    kind: "idle",
+    wire: "http",
+    name: "idle",
+    title: "memory of idle keep-alive connections",
+    request: getHello,
+    canned: true
+  },
+  {
+    kind: "startup",
+    wire: "http",
+    name: "startup",
+    title: "from spawn to the first answer",
+    request: getHello,
+    canned: true
+  }
 ]
+
+/** @type {ReadonlyArray<Scenario>} */
+const overWebSocket = [
+  {
+    ...timed,
+    wire: "ws",
+    driver: "echo",
+    name: "ws-echo",
+    title: "a WebSocket text of 16 bytes, sent back",
+    unit: "message",
+    bar: { peer: "ws", most: 1.1 },
+    sessions: 64,
+    inFlight: 1,
+    bytes: 16,
+    binary: false
+  },
+  {
+    ...timed,
+    wire: "ws",
+    driver: "echo",
+    name: "ws-echo-16k",
+    title: "a binary WebSocket message of 16 KiB, sent back",
+    unit: "message",
+    bar: { peer: "ws", most: 1.1 },
+    sessions: 64,
+    inFlight: 4,
+    bytes: 16_384,
+    binary: true
+  },
+  {
+    ...timed,
+    wire: "ws",
+    driver: "fanout",
+    name: "ws-fanout",
+    title: "a WebSocket text of 16 bytes, sent to everyone",
+    unit: "delivery",
+    bar: { peer: "ws", most: 1.1 },
+    clients: 1000
+  }
+]
+
+/** @type {ReadonlyArray<Scenario>} */
+const overSse = [
+  {
+    ...timed,
+    wire: "sse",
+    driver: "fanout",
+    name: "sse-fanout",
+    title: "a server-sent event of 16 bytes, sent to everyone",
+    unit: "delivery",
+    bar: { peer: "node-http", most: 1 },
+    clients: 1000
+  }
+]
+
+/** @type {ReadonlyArray<Scenario>} */
+const overHttp2 = [
+  {
+    ...timed,
+    wire: "h2",
+    driver: "h2load",
+    name: "h2-hello",
+    title: "a 13 byte text answer over HTTP/2 in clear text",
+    bar: { peer: "node-http2", most: 1.1 },
+    path: "/",
+    contentType: "text/plain",
+    answer: Buffer.from(hello)
+  },
+  {
+    ...timed,
+    wire: "h2",
+    driver: "h2load",
+    name: "h2-100k",
+    title: "100 KiB over HTTP/2 in clear text",
+    bar: { peer: "node-http2", most: 1.1 },
+    path: "/large",
+    contentType: "application/octet-stream",
+    answer: large
+  }
+]
+
+/** @type {ReadonlyArray<Scenario>} */
+const overTls = [
+  {
+    ...usual,
+    wire: "tls",
+    secure: true,
+    name: "tls-hello",
+    title: "hello over TLS 1.3, connections kept",
+    bar: { peer: "node-https", most: 0.85 },
+    request: getHello,
+    answer: Buffer.from(hello)
+  },
+  {
+    ...timed,
+    wire: "tls",
+    driver: "handshake",
+    name: "tls-handshake",
+    title: "hello over TLS 1.3, a full handshake for each",
+    unit: "connection",
+    atOnce: 16
+  }
+]
+
+/** In the order of the page. */
+export const scenarios = [...overHttp, ...overWebSocket, ...overSse, ...overHttp2, ...overTls]

@@ -1,11 +1,9 @@
 /**
- * Measures CPU time per request of all servers side by side: same machine, same minute, rounds interleaved, so that
+ * Measures CPU time per request (or message) of all servers side by side: same machine, same minute, rounds interleaved, so that
  * what disturbs the machine disturbs everyone.
  */
-import { wrongAnswer } from "./client.mjs"
-import { drive } from "./load.mjs"
+import { drivers } from "./drivers.mjs"
 import { othersCpuSeconds, startServer } from "./process.mjs"
-import { connections } from "./scenarios.mjs"
 
 /**
  * @typedef {object} Round
@@ -33,27 +31,32 @@ export const measureThroughput = async (scenario, contestants, options, report) 
   /** @type {Map<string, { rounds: Array<Round>, problem: string | undefined }>} */
   const results = new Map()
 
-  const load = (/** @type {number} */ port, /** @type {number} */ seconds) =>
-    drive(options.generator, {
-      port,
-      request: scenario.request,
-      pipeline: scenario.pipeline,
-      connections,
-      durationMillis: seconds * 1000
-    })
+  const driver = drivers[scenario.driver]
 
-  const round = async (/** @type {import("./process.mjs").RunningServer} */ server) => {
+  /** The server's CPU time counts while the generator runs; what else ran, also while it opened its connections. */
+  const round = async (
+    /** @type {import("./process.mjs").RunningServer} */ server,
+    seconds = options.durationSeconds
+  ) => {
+    const since = performance.now()
     const othersBefore = othersCpuSeconds()
-    const before = server.cpuSeconds
-    const { errors, requests, seconds } = await load(server.port, options.durationSeconds)
-    const cpu = server.cpuSeconds - before
-    const others = Math.max(0, othersCpuSeconds() - othersBefore - cpu)
-    if (errors > 0 || requests === 0) throw new Error(`${errors} errors in ${requests} requests`)
-    return {
-      cpuMicros: cpu / requests * 1e6,
-      requestsPerSecond: requests / seconds,
-      busy: cpu / seconds,
-      others: others / seconds
+    const cpuBefore = server.cpuSeconds
+    const session = await driver.open(server.port, scenario, options)
+    try {
+      const before = server.cpuSeconds
+      const load = await session.run(seconds)
+      const cpu = server.cpuSeconds - before
+      await session.close()
+      const others = othersCpuSeconds() - othersBefore - (server.cpuSeconds - cpuBefore)
+      if (load.errors > 0 || load.requests === 0) throw new Error(`${load.errors} errors in ${load.requests} requests`)
+      return {
+        cpuMicros: cpu / load.requests * 1e6,
+        requestsPerSecond: load.requests / load.seconds,
+        busy: cpu / load.seconds,
+        others: Math.max(0, others) / (performance.now() - since) * 1000
+      }
+    } finally {
+      await session.close()
     }
   }
 
@@ -77,15 +80,15 @@ export const measureThroughput = async (scenario, contestants, options, report) 
 
   try {
     for (const contestant of contestants) {
-      running.push(await startServer(contestant))
+      running.push(await startServer(contestant, { openFiles: driver.openFiles }))
       results.set(contestant.name, { rounds: [], problem: undefined })
     }
-    await each(running, (server) => wrongAnswer(server.port, scenario))
-    await each(running, async (server) => void await load(server.port, options.warmupSeconds))
+    await each(running, (server) => driver.wrongAnswer(server.port, scenario, options))
+    await each(running, async (server) => void await round(server, options.warmupSeconds))
     for (let index = 0; index < options.rounds; index += 1) {
       report(`${scenario.name}: round ${index + 1} of ${options.rounds}`)
       const first = index % running.length
-      await each([...running.slice(first), ...running.slice(0, first)], round)
+      await each([...running.slice(first), ...running.slice(0, first)], (server) => round(server))
     }
   } finally {
     await Promise.all(running.map((server) => server.stop()))

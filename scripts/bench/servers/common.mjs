@@ -10,6 +10,12 @@ export const hello = "Hello, World!"
 export const streamPieces = 64
 export const streamPiece = Buffer.alloc(16384, "slipway ")
 
+/** The large answer of HTTP/2: 100 KiB. */
+export const large = Buffer.alloc(102_400, "slipway ")
+
+/** What a broadcast says: 16 bytes. */
+export const tick = "0123456789abcdef"
+
 /** Longer than any benchmark, so that no server closes a connection that the generator still uses. */
 export const keepAliveMillis = 120_000
 

@@ -24,9 +24,11 @@ const settings = { host: "127.0.0.1", port: 0, maxConnections: 200_000, keepAliv
 /**
  * @param {import("slipway").App.App} app
  * @param {ReadonlyArray<Layer.Layer<any, any>>} services what the server takes besides its settings
+ * @param {ServerNode.Options} [further] settings of one scenario
  */
-export const serve = (app, services) => {
-  const listening = announced.pipe(Layer.provide(Server.serve(app)), Layer.provide(ServerNode.layer(settings)))
+export const serve = (app, services, further = {}) => {
+  const server = ServerNode.layer({ ...settings, ...further })
+  const listening = announced.pipe(Layer.provide(Server.serve(app)), Layer.provide(server))
   const program = services.reduce((layer, service) => Layer.provide(layer, service), listening)
   NodeRuntime.runMain(Layer.launch(program))
 }
