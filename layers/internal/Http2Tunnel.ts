@@ -28,7 +28,7 @@ export class Http2Tunnel extends Writable {
     highWaterMark: number,
     sliceBytes: number
   ) {
-    super({ highWaterMark, decodeStrings: false })
+    super({ highWaterMark, decodeStrings: false, autoDestroy: false })
     this.stream = stream
     this.close = close
     this.sliceBytes = sliceBytes

@@ -318,19 +318,13 @@ export class WebSocketExchange extends ClientExchange<Contract.WebSocketExchange
     this.disconnect(reason)
   }
 
-  /** The session ends the stream by itself; only without one, or when the client has gone, there is something to cut. */
+  /** A session ends its stream by itself. */
   protected override cutWire(reason: DisconnectReason): void {
     if (this.session === undefined) super.cutWire(reason)
-    else if (!this.session.closeSent) this.session.destroy()
   }
 
   override shutdown(): void {
     if (this.mode === "open") this.fail("server_shutdown", 1001, "")
-  }
-
-  override cut(): void {
-    super.cut()
-    this.session?.destroy()
   }
 
   /** A connection that breaks after our own Close frame ends the session like any other answer to it. */

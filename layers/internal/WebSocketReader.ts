@@ -3,6 +3,7 @@
  * what its errors mean. Adds three things: text is refused at the fragment that breaks its UTF-8, not at its end; small
  * reads and fragments are gathered; and the reader can be held back, which counts when a few bytes inflate to many.
  */
+import { constants } from "node:buffer"
 import type { Writable } from "node:stream"
 import * as Ws from "ws"
 import type { DisconnectReason } from "../../src/schema/DisconnectReason.ts"
@@ -21,8 +22,6 @@ interface SendOptions {
  */
 export interface Sender {
   send(data: string | Uint8Array, options: SendOptions, done: () => void): void
-  ping(data: Uint8Array, mask: false, done: () => void): void
-  pong(data: Uint8Array, mask: false, done: () => void): void
   close(code: number | undefined, reason: string, mask: false, done: () => void): void
 }
 
@@ -76,10 +75,10 @@ export const makeSender = (sink: FrameSink, deflate: Deflate): Sender => new lib
 
 /** Fragments of one message. Autobahn sends 65,536. */
 const maxFragments = 65_536
-/** The library keeps sizes in 32 bits. */
-const maxPayload = 0x7fffffff
+/** A text has to fit into a string: 512 MiB. The library keeps sizes in 32 bits, which is more. */
+const maxPayload = constants.MAX_STRING_LENGTH
 
-/** The limit as the library can keep it. Above it there would be none. */
+/** The limit as far as it can be kept. */
 export const payloadLimit = (maxMessageBytes: number): number => Math.min(maxMessageBytes, maxPayload)
 
 /**

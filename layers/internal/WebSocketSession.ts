@@ -42,7 +42,7 @@ export class WebSocketSession {
   private readonly stream: Duplex
   private readonly output: Output
   private readonly reader: MessageReader
-  /** Only with compression: what is compressed goes through it, and everything behind that. */
+  /** Only with compression: what is compressed goes through it, and messages and the Close frame behind that. */
   private readonly sender: Sender | undefined
   private readonly deflate: Deflate | undefined
   private readonly threshold: number
@@ -114,10 +114,13 @@ export class WebSocketSession {
     this.steerReading()
   }
 
-  /** Reads only as fast as the application takes messages, and as the peer takes what its pings and we have to say. */
+  /**
+   * Reads only as fast as the application takes messages, and as the peer takes what its pings and we have to say. Behind
+   * our Close frame neither counts any more, but inflation still does.
+   */
   private steerReading(): void {
-    const full = this.heldBack || this.readerFull || this.bufferedAmount >= this.core.settings.writeHighWaterMark
-    const wanted = full && !this.closeSent
+    const full = this.heldBack || this.bufferedAmount >= this.core.settings.writeHighWaterMark
+    const wanted = this.readerFull || (full && !this.closeSent)
     if (wanted === this.paused) return
     this.paused = wanted
     if (wanted) return void this.stream.pause()
@@ -164,14 +167,9 @@ export class WebSocketSession {
     if (!this.batching) this.flush()
   }
 
+  /** A ping or a pong. These may overtake messages. */
   private control(opcode: number, data: Buffer): void {
     if (this.closeSent || this.finished) return
-    if (this.unsentFrames > 0) {
-      return this.sendThrough(
-        data.length + 2,
-        (sender, done) => opcode === PING ? sender.ping(data, false, done) : sender.pong(data, false, done)
-      )
-    }
     this.output.write(frameHead(opcode, data.length) + data.toString("latin1"))
     if (!this.batching) this.flush()
   }
@@ -279,6 +277,7 @@ export class WebSocketSession {
     this.finished = true
     this.waitAtMost(lingerMillis)
     this.flush()
+    this.readerFull = false
     this.paused = false
     this.stream.resume()
     this.endStream()

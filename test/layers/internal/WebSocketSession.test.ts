@@ -23,7 +23,9 @@ class Stalling extends Duplex {
   }
   takeOne(): void {
     this._handle.writeQueueSize = 0
-    this.done?.()
+    const done = this.done
+    this.done = undefined
+    done?.()
   }
 }
 
@@ -31,8 +33,12 @@ class Stalling extends Duplex {
 const stalling = (options: { readonly stopping?: boolean; readonly compresses?: boolean } = {}) => {
   let now = 0
   const told: Array<string> = []
+  const onMessage: Array<() => void> = []
   const owner: SessionOwner = {
-    message: (data) => told.push(`message ${data.length}`),
+    message: (data) => {
+      told.push(`message ${data.length}`)
+      for (const act of onMessage) act()
+    },
     peerClosed: (code) => told.push(`peerClosed ${code}`),
     faulted: ({ code }) => told.push(`faulted ${code}`),
     peerEnded: () => told.push("peerEnded"),
@@ -57,7 +63,8 @@ const stalling = (options: { readonly stopping?: boolean; readonly compresses?: 
     for (let n = 0; n < seconds; n++) session.sweep(now += 1000)
     return stream.destroyed
   }
-  return { session, stream, wait, told }
+  const jump = (seconds: number) => session.sweep(now += seconds * 1000)
+  return { session, stream, wait, jump, told, onMessage }
 }
 
 describe("WebSocketSession", () => {
@@ -104,6 +111,22 @@ describe("WebSocketSession", () => {
     assert.isTrue(wait(1))
   })
 
+  it("does not make up for pings that a late sweep has missed", () => {
+    const { session, stream, jump } = stalling()
+    const pings = () => {
+      stream.takeOne()
+      return stream.taken.splice(0).length
+    }
+    session.keepAlive(10_000, 0)
+    jump(65)
+    assert.strictEqual(pings(), 1)
+    jump(1)
+    jump(8)
+    assert.strictEqual(pings(), 0)
+    jump(1)
+    assert.strictEqual(pings(), 1)
+  })
+
   it("sends nothing after its Close frame, and nothing once it was destroyed", () => {
     const { session, stream } = stalling()
     session.close(1000, "")
@@ -142,5 +165,49 @@ describe("WebSocketSession", () => {
     while (told.length < 2) await new Promise((resolve) => setImmediate(resolve))
     assert.deepStrictEqual(told, ["message 5000000", "peerEnded"])
     session.closed()
+  })
+
+  it("reads no faster than it inflates, behind its own Close frame too", async () => {
+    const { session, stream, told } = stalling({ compresses: true })
+    session.close(1000, "")
+    stream.resume()
+    const large = frame(2, deflated(new Uint8Array(10_000_000)), { rsv: 4 })
+    session.received(Buffer.concat(Array.from({ length: 10 }, () => large)))
+    assert.isTrue(stream.isPaused())
+    while (told.length < 10) await new Promise((resolve) => setImmediate(resolve))
+    await new Promise((resolve) => setImmediate(resolve))
+    assert.isFalse(stream.isPaused())
+    session.closed()
+  })
+
+  it("reads on behind its own Close frame what it was held back from", async () => {
+    const { onMessage, session, told } = stalling()
+    onMessage.push(() => session.holdBack(true, true))
+    const messages = ["one", "two", "three"].map((words) => frame(1, words))
+    session.received(Buffer.concat([...messages, close(1000)]))
+    assert.deepStrictEqual(told, ["message 3"])
+    session.close(1000, "")
+    // Whoever closes may still have to say why.
+    assert.deepStrictEqual(told, ["message 3"])
+    await Promise.resolve()
+    assert.deepStrictEqual(told, ["message 3", "message 3", "message 5", "peerClosed 1000"])
+  })
+
+  it("goes on reading after a fault in what filled the reader", async () => {
+    const { session, stream, told } = stalling({ compresses: true })
+    session.received(frame(2, new Uint8Array(100_000).fill(0xff), { rsv: 4 }))
+    assert.isTrue(stream.isPaused())
+    while (told.length === 0) await new Promise((resolve) => setImmediate(resolve))
+    session.drained()
+    assert.deepStrictEqual([told, stream.isPaused()], [["faulted 1007"], false])
+    session.closed()
+  })
+
+  it("goes on reading, and throws away, once the closing handshake is over", () => {
+    const { session, stream, told } = stalling()
+    session.received(Buffer.concat([close(1000), frame(1, "x".repeat(100_000))]))
+    assert.isFalse(stream.isPaused())
+    session.received(frame(1, "more"))
+    assert.deepStrictEqual(told, ["peerClosed 1000"])
   })
 })

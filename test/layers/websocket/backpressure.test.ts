@@ -198,6 +198,24 @@ describe("WebSocket backpressure", () => {
       assert.isFalse(isWaiting(waiting))
     }))
 
+  it.effect("goes on when the buffer drains before the next bytes, held back to be written with others, are in it", () =>
+    Effect.gen(function*() {
+      const answers = Ws.accepting((event, { send }) =>
+        event.type !== "websocket.receive"
+          ? Effect.void
+          : send({ type: "websocket.send", text: "x".repeat(Number(event.text)) })
+      )
+      const { connect } = yield* serveSockets((exchange) => Effect.asVoid(answers(exchange)), { networkBufferBytes: 1 })
+      // From some number of connections on, answers are gathered.
+      const [session] = yield* Effect.forEach(Array.from({ length: 20 }), () => Ws.open(connect))
+      const { client, next, send } = session!
+      yield* client.pause
+      for (const length of [3000, 60_000]) yield* send(text(`${length}`))
+      yield* Effect.all([send(text("10000")), client.resume], { concurrency: 2 })
+      yield* send(text("1"))
+      assert.deepStrictEqual((yield* next(4)).map(({ payload }) => payload.length), [3000, 60_000, 10_000, 1])
+    }))
+
   it.effect("goes on when many sessions share a turn of the event loop", () =>
     Effect.gen(function*() {
       const { connect } = yield* serveSockets(Ws.echo, { networkBufferBytes: 1 })

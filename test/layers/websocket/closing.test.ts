@@ -274,15 +274,21 @@ describe("WebSocket close by the application", () => {
       assert.deepStrictEqual(ends, ["disconnect protocol_error"])
     }))
 
-  for (const how of ["end", "reset"] as const) {
-    it.effect(`is complete when the client answers with ${how === "end" ? "the end" : "a reset"} of the connection`, () =>
+  const breaks: ReadonlyArray<readonly [what: string, act: (client: ServerMemory.Client) => Effect.Effect<void>]> = [
+    ["the end of the connection", (client) => client.end],
+    ["a reset", (client) => client.reset],
+    ["an error of reading", (client) => client.fail("ETIMEDOUT", "read")],
+    ["an error of writing", (client) => client.fail("ETIMEDOUT", "write")]
+  ]
+  for (const [what, act] of breaks) {
+    it.effect(`is complete when the client answers with ${what}`, () =>
       Effect.gen(function*() {
         const found: Array<object> = []
         const { ends, go, server, session } = yield* driven((exchange) =>
           Effect.andThen(exchange.send({ type: "websocket.close" }), receiveInto(found)(exchange))
         )
         yield* go
-        yield* session.client[how]
+        yield* act(session.client)
         assert.deepStrictEqual(found, [{ type: "websocket.disconnect", code: 1006, reason: "" }])
         assert.deepStrictEqual(ends, ["complete"])
         assert.deepInclude(yield* server.stats, { exchanges: 0, connections: 0 })
@@ -420,7 +426,10 @@ describe("WebSocket ends", () => {
       yield* first.send(close(1000))
       yield* TestClock.adjust("4 seconds")
       assert.deepStrictEqual(found, [])
-      yield* TestClock.adjust("4 seconds")
+      yield* TestClock.adjust("2 seconds")
+      assert.deepStrictEqual(found, ["interrupted"])
+      // The other was still starting then: its grace begins with the end of its connection.
+      yield* TestClock.adjust("3 seconds")
       assert.deepStrictEqual(found, ["interrupted", "interrupted"])
       assert.deepInclude(yield* server.stats, { exchanges: 0, connections: 0 })
     }))

@@ -105,6 +105,11 @@ describe("WebSocket keepalive", () => {
       assert.deepStrictEqual(yield* session.said, ["ping"])
       yield* TestClock.adjust("60 seconds")
       assert.deepStrictEqual([yield* session.said, ends], [[], []])
+      yield* keepAlive(10, 4)
+      yield* TestClock.adjust("12 seconds")
+      yield* keepAlive(100)
+      yield* TestClock.adjust("60 seconds")
+      assert.deepStrictEqual([yield* session.said, ends], [["ping"], []])
     }))
 
   it.effect("obeys the last of several [C73]", () =>

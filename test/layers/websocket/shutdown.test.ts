@@ -23,8 +23,9 @@ describe("WebSocket sessions of a server that stops", () => {
       assert.deepStrictEqual(ends, ["disconnect server_shutdown"])
       assert.isTrue(exchanges[0]!.connection.isShuttingDown)
       assert.isFalse(hasStopped(stopping))
-      yield* session.send(Ws.close(1001))
+      yield* session.send(Ws.close(1000, "bye"))
       yield* session.client.end
+      assert.deepStrictEqual(ends, ["disconnect server_shutdown"])
       assert.isTrue(hasStopped(stopping))
       const stopped = logs.lines.filter(({ message }) => message.startsWith("Stopped"))
       assert.deepStrictEqual(stopped.map(({ level, message }) => `${level} ${message}`), [
