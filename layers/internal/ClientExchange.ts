@@ -110,6 +110,10 @@ export abstract class ClientExchange<C extends ClientContract = ClientContract> 
   protected finishUnfinished(_exit: Exit.Exit<void, unknown>): boolean {
     return false
   }
+  /** True while `requestTimeout` counts: sessions that are open have no length. */
+  get hasDeadline(): boolean {
+    return true
+  }
   /** Looks at the waits of the protocol, at every sweep. */
   sweep(_now: number): void {}
   /** The server stops: sessions without an end of their own end now. */
@@ -214,6 +218,14 @@ export abstract class ClientExchange<C extends ClientContract = ClientContract> 
         if (index !== -1) receivers.splice(index, 1)
       })
     })
+  }
+
+  /** Gives an event to the `receive` that waits longest. False when none waits. */
+  protected deliver(event: Effect.Success<C["receive"]>): boolean {
+    const resume = this.receivers?.shift()
+    if (resume === undefined) return false
+    resume(Effect.succeed(event))
+    return true
   }
 
   /** Something has arrived: waiting `receive`s go on. */

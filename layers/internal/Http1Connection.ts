@@ -535,7 +535,8 @@ export class Http1Connection implements Connection, Wire {
   private sweepExchange(now: number): void {
     const { settings } = this.core
     const exchange = this.exchange!
-    if (settings.requestTimeoutMillis > 0 && now - exchange.startedAt >= settings.requestTimeoutMillis) {
+    const { requestTimeoutMillis } = settings
+    if (requestTimeoutMillis > 0 && exchange.hasDeadline && now - exchange.startedAt >= requestTimeoutMillis) {
       // An application that goes on after its answer is over soon, too.
       return exchange.ended ? this.core.abandon(exchange) : exchange.refused(408, "client_timeout")
     }

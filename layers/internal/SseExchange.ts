@@ -73,6 +73,10 @@ export class SseExchange extends ClientExchange<Contract.SseExchange> implements
     return { type: "sse.disconnect", reason: this.disconnectReason ?? "client_closed" }
   }
 
+  override get hasDeadline(): boolean {
+    return this.mode !== "open"
+  }
+
   get waitsForBody(): boolean {
     return !this.bodyRead && this.receivers !== undefined && this.receivers.length > 0
   }

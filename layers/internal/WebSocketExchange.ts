@@ -89,6 +89,10 @@ export class WebSocketExchange extends ClientExchange<Contract.WebSocketExchange
     return "GET"
   }
 
+  override get hasDeadline(): boolean {
+    return this.session === undefined
+  }
+
   get waitsForBody(): boolean {
     return false
   }
@@ -124,11 +128,12 @@ export class WebSocketExchange extends ClientExchange<Contract.WebSocketExchange
   message(data: Buffer, isBinary: boolean): void {
     // What comes behind our Close frame has nobody to read it.
     if (this.mode !== "open" || this.disconnectReason !== undefined) return
-    const { writeHighWaterMark, wsMaxMessageBytes, wsMaxQueue } = this.core.settings
-    this.lastMessageAt = this.core.time.now()
-    this.queue.push(isBinary ? new BytesMessage(data) : new TextMessage(data.toString()))
+    const { writeHighWaterMark, wsIdleTimeoutMillis, wsMaxMessageBytes, wsMaxQueue } = this.core.settings
+    if (wsIdleTimeoutMillis > 0) this.lastMessageAt = this.core.time.now()
+    const message = isBinary ? new BytesMessage(data) : new TextMessage(data.toString())
+    if (this.queue.length === 0 && this.deliver(message)) return
+    this.queue.push(message)
     this.queuedBytes += data.length
-    this.wake()
     if (this.queue.length > wsMaxQueue) this.fail("queue_overflow", 1008, "")
     else if (this.queue.length >= holdBackMessages || this.queuedBytes >= writeHighWaterMark) {
       this.session!.holdBack(true, this.queuedBytes >= wsMaxMessageBytes)
@@ -264,7 +269,12 @@ export class WebSocketExchange extends ClientExchange<Contract.WebSocketExchange
     if (this.scope.httpVersion === "2" && status >= 200 && status <= 299) {
       return this.invalid(type, "status", `${status} does not decline a handshake of HTTP/2`)
     }
-    return this.start(headers === undefined ? { type, status } : { type, status, headers })
+    // What the client may have sent behind its handshake are frames, and must not be read as a request.
+    return this.start({
+      type,
+      status,
+      headers: Array.isArray(headers ?? []) ? [...headers ?? [], close] : headers as never
+    })
   }
 
   /** RFC 6455 has no close before the handshake: it is answered like any request that is not allowed. */
@@ -274,7 +284,7 @@ export class WebSocketExchange extends ClientExchange<Contract.WebSocketExchange
     const started = this.start({
       type: "websocket.close",
       status: 403,
-      headers: [["content-type", "text/plain; charset=utf-8"]]
+      headers: [["content-type", "text/plain; charset=utf-8"], close]
     })
     return Effect.andThen(started, this.sendBody({ type: "websocket.close", body }))
   }
@@ -341,6 +351,8 @@ export class WebSocketExchange extends ClientExchange<Contract.WebSocketExchange
     }
   }
 }
+
+const close = ["connection", "close"] as const
 
 const isSeconds = (value: unknown): value is number => typeof value === "number" && value >= 0 && value < Infinity
 

@@ -13,9 +13,9 @@ import * as Schema from "effect/Schema"
  * - `write_timeout` the client stopped reading the answer
  * - `write_error`, `read_error` the operating system reported an error on the connection
  * - `protocol_error` the client broke the protocol's grammar or rules
- * - `server_shutdown` the server stopped and the exchange outlived `shutdownTimeout`
+ * - `server_shutdown` the server stopped: at once on websocket and sse, on http when `shutdownTimeout` was over
  * - `server_error` the application failed, or ended before it had answered completely
- * - `body_too_large` the request body exceeded `maxBodyBytes`
+ * - `body_too_large` the request body exceeded `maxBodyBytes`, or a WebSocket message `wsMaxMessageBytes`
  * - `queue_overflow` the application did not take inbound messages fast enough
  *
  * **Source** reference section 1.8.

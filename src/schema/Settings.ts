@@ -108,7 +108,7 @@ const server = {
   requestTimeout: setting(
     Kind.duration,
     "0 seconds",
-    "Time for a request, its whole answer and what the application does after it; then it is interrupted. 0 is off."
+    "Time for a request, its whole answer and what the application does after it; then it is interrupted. Open event streams and WebSockets have no such end. 0 is off."
   ),
   keepAliveTimeout: setting(
     Kind.duration,

@@ -2,16 +2,13 @@
  * What clients do in one simulated run: requests, cut into pieces that arrive at odd moments, and faults. A calm run has
  * no faults, so that everything asked must be answered; in a rough one anything goes.
  */
+import { calmHttp, faultyHttp, type HttpKind } from "./apps.ts"
 import type { Chance } from "./chance.ts"
 
-/** What the application does with a request; the word stands in its path. */
-export const calmKinds = ["ok", "slow", "echo", "stream", "big", "partial", "lingers", "deaf"] as const
-export const faultyKinds = ["never", "dies", "diesLate", "diesHalfway", "silent", "stubborn", "staysOn"] as const
-export type Kind = typeof calmKinds[number] | typeof faultyKinds[number]
 /** In a rough run most applications take their time, so that faults find them at work. */
-const roughKinds: ReadonlyArray<Kind> = [
-  ...calmKinds,
-  ...faultyKinds,
+const roughKinds: ReadonlyArray<HttpKind> = [
+  ...calmHttp,
+  ...faultyHttp,
   "big",
   "big",
   "echo",
@@ -24,7 +21,7 @@ const roughKinds: ReadonlyArray<Kind> = [
 export interface Request {
   readonly id: string
   readonly method: string
-  readonly kind: Kind
+  readonly kind: HttpKind
   readonly bodyBytes: number
   readonly text: string
 }
@@ -38,14 +35,15 @@ export interface Connection {
   readonly steps: ReadonlyArray<Step>
 }
 
-/** One thing that happens: a step of a connection, or time that passes. */
+/** One thing that happens: a step of a connection, time that passes, or the end of the server. */
 export type Happening =
   | { readonly _tag: "step"; readonly connection: number }
   | { readonly _tag: "wait"; readonly millis: number }
+  | { readonly _tag: "stop" }
 
-export interface Script {
+export interface Script<C = Connection> {
   readonly calm: boolean
-  readonly connections: ReadonlyArray<Connection>
+  readonly connections: ReadonlyArray<C>
   readonly happenings: ReadonlyArray<Happening>
 }
 
@@ -64,7 +62,7 @@ const garbage = [
   "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 ]
 
-const chunked = (chance: Chance, body: string): string => {
+export const chunked = (chance: Chance, body: string): string => {
   let text = ""
   for (let at = 0; at < body.length;) {
     const chunk = body.slice(at, at + chance.int(1, 3000))
@@ -75,7 +73,7 @@ const chunked = (chance: Chance, body: string): string => {
 }
 
 const makeRequest = (chance: Chance, id: string, calm: boolean, last: boolean): Request => {
-  const kind = chance.pick<Kind>(calm ? calmKinds : roughKinds)
+  const kind = chance.pick<HttpKind>(calm ? calmHttp : roughKinds)
   const method = chance.pick(["GET", "GET", "POST", "POST", "PUT", "HEAD"])
   const hasBody = method === "POST" || method === "PUT"
   const bodyBytes = hasBody ? chance.pick([0, 1, 10, 1000, chance.int(0, largestBody)]) : 0
@@ -88,12 +86,12 @@ const makeRequest = (chance: Chance, id: string, calm: boolean, last: boolean): 
   if (bodyBytes > 0 && (kind === "echo" || !calm) && chance.happens(0.2)) lines.push("Expect: 100-continue")
   if (last && chance.happens(0.3)) lines.push("Connection: close")
   let content = isChunked ? chunked(chance, body) : body
-  if (!calm && isChunked && chance.happens(0.15)) content = content.replace("\r\n", "!\r\n")
+  if (!calm && isChunked && chance.happens(0.3)) content = content.replace("\r\n", "!\r\n")
   const text = `${lines.join("\r\n")}\r\n\r\n${content}`
   return { id, method, kind, bodyBytes, text }
 }
 
-const cutIntoPieces = (chance: Chance, text: string): Array<Step> => {
+export const cutIntoPieces = (chance: Chance, text: string): Array<Step> => {
   const steps: Array<Step> = []
   const size = chance.pick([3, 40, 500, largestPiece, largestPiece])
   for (let at = 0; at < text.length;) {
@@ -105,7 +103,7 @@ const cutIntoPieces = (chance: Chance, text: string): Array<Step> => {
   return steps
 }
 
-const addFaults = (chance: Chance, steps: Array<Step>): void => {
+export const addFaults = (chance: Chance, steps: Array<Step>): void => {
   const anywhere = () => chance.int(0, steps.length)
   if (chance.happens(0.5)) {
     steps.splice(chance.pick([0, anywhere()]), 0, { _tag: "pause" })
@@ -132,17 +130,17 @@ const makeConnection = (chance: Chance, name: string, calm: boolean): Connection
   return { requests, steps }
 }
 
-/** The same seed gives the same script. */
-export const make = (chance: Chance): Script => {
-  const calm = chance.happens(0.3)
-  const connections = Array.from(
-    { length: chance.int(1, 4) },
-    (_, index) => makeConnection(chance, "abcd"[index]!, calm)
-  )
+/** Steps of all connections in some order. `waits`: how often time goes by between two. */
+export const interleave = (
+  chance: Chance,
+  connections: ReadonlyArray<{ readonly steps: ReadonlyArray<Step> }>,
+  calm: boolean,
+  waits: number
+): Array<Happening> => {
   const left = connections.map(({ steps }) => steps.length)
   const happenings: Array<Happening> = []
   while (left.some((count) => count > 0)) {
-    if (chance.happens(0.15)) {
+    if (chance.happens(waits)) {
       happenings.push({ _tag: "wait", millis: calm ? chance.int(1, 200) : chance.pick([1, 20, 100, 1000, 5000]) })
       continue
     }
@@ -151,5 +149,15 @@ export const make = (chance: Chance): Script => {
     left[connection]!--
     happenings.push({ _tag: "step", connection })
   }
-  return { calm, connections, happenings }
+  return happenings
+}
+
+/** The same seed gives the same script. */
+export const make = (chance: Chance): Script => {
+  const calm = chance.happens(0.3)
+  const connections = Array.from(
+    { length: chance.int(1, 4) },
+    (_, index) => makeConnection(chance, "abcd"[index]!, calm)
+  )
+  return { calm, connections, happenings: interleave(chance, connections, calm, 0.15) }
 }

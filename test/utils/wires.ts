@@ -110,7 +110,9 @@ export const readFrames = (
   return { frames, rest: text.slice(at) }
 }
 
-const wordsOf = (text: string): ReadonlyArray<string> => readFrames(text).frames.map(WebSocket.inWords)
+export const framesIn = (text: string): ReadonlyArray<WebSocket.Frame> => readFrames(text).frames
+
+const wordsOf = (text: string): ReadonlyArray<string> => framesIn(text).map(WebSocket.inWords)
 
 // ---- HTTP/1.1
 

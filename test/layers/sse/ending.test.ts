@@ -36,6 +36,17 @@ const listening = (steps: Array<string>) =>
 
 for (const version of versions) {
   describe(`the end of an event stream on HTTP/${version}`, () => {
+    it.effect("is not brought about by requestTimeout", () =>
+      Effect.gen(function*() {
+        const app = App.sse(({ send }) =>
+          send(start).pipe(Effect.andThen(Effect.sleep("1 minute")), Effect.andThen(send(data("late"))))
+        )
+        const { ask } = yield* serve(app, { requestTimeout: "5 seconds" })
+        const stream = yield* ask(version)
+        yield* TestClock.adjust("70 seconds")
+        assert.strictEqual(yield* stream.text, "data: late\n\n")
+      }))
+
     const bytesOf = (app: App.App<unknown>, pause: boolean) =>
       Effect.gen(function*() {
         const { connect } = yield* serve(app)
