@@ -55,7 +55,10 @@ export class Http2Connection implements Connection {
   readonly peer: Peer
   readonly session: Http2.ServerHttp2Session
   readonly extensions: ConnectionExtensions
-  readonly streams = new Set<Http2Stream>()
+  /** Streams that go on; those that were answered at once stand in `answered` until they are seen to have closed. */
+  private readonly streams = new Set<Http2Stream>()
+  private answered: Array<Http2Stream> = []
+  private tidied = 0
   /** Counts what moves on the connection, whatever it is. */
   activity = 0
 
@@ -78,7 +81,8 @@ export class Http2Connection implements Connection {
     this.destroySession = this.takeOverDestroy()
     session.on(
       "stream",
-      (stream, _headers, flags, raw: unknown) => this.opened(stream, flags, raw as ReadonlyArray<string>)
+      (stream, headers, flags, raw: unknown) =>
+        this.opened(stream, headers[":method"] === "HEAD", flags, raw as ReadonlyArray<string>)
     )
     session.on("ping", () => this.countPing())
     session.on("remoteSettings", () => this.countControl())
@@ -94,24 +98,56 @@ export class Http2Connection implements Connection {
 
   // ---- streams
 
-  private opened(stream: Http2.ServerHttp2Stream, flags: number, fields: ReadonlyArray<string>): void {
+  private opened(
+    stream: Http2.ServerHttp2Stream,
+    isHead: boolean,
+    flags: number,
+    fields: ReadonlyArray<string>
+  ): void {
     const hasBody = (flags & constants.NGHTTP2_FLAG_END_STREAM) === 0
     this.requests++
     this.activity++
     this.idleSince = -1
-    const isHead = fields[fields.indexOf(":method") + 1] === "HEAD"
     const wire = new Http2Stream(this, stream, isHead, hasBody)
     if (this.isEnding) return stream.close(constants.NGHTTP2_REFUSED_STREAM)
     // Reset before anybody could hear of it: nobody does.
     if (stream.destroyed || stream.closed) return this.countReset()
-    this.streams.add(wire)
+    this.tidy()
     const head = readHead(fields, this.core.limits, hasBody)
     if (head._tag === "Malformed") wire.refuse(head)
     else wire.begin(head)
+    if (wire.watch()) this.streams.add(wire)
+    else this.answered.push(wire)
+  }
+
+  /** Lets go of streams that were answered at once and have closed since: two for each that opens are enough. */
+  private tidy(): void {
+    const { answered } = this
+    for (let looks = 0; looks < 2 && answered.length > 0; looks++) {
+      if (this.tidied >= answered.length) this.tidied = 0
+      const wire = answered[this.tidied]!
+      if (wire.hasGone) {
+        answered[this.tidied] = answered[answered.length - 1]!
+        answered.pop()
+        wire.closed()
+      } else {
+        this.tidied++
+      }
+    }
+  }
+
+  /** Streams that have not closed, as far as anybody knows. */
+  private get open(): ReadonlyArray<Http2Stream> {
+    this.answered = this.answered.filter((wire) => {
+      if (!wire.hasGone) return true
+      wire.closed()
+      return false
+    })
+    return [...this.streams, ...this.answered]
   }
 
   streamClosed(wire: Http2Stream): void {
-    if (!this.streams.delete(wire)) return
+    this.streams.delete(wire)
     this.activity++
     this.idleSince = -1
     if (wire.wasReset) this.countReset()
@@ -157,7 +193,7 @@ export class Http2Connection implements Connection {
 
   /** Sends away a client that makes work without asking for anything. */
   private end(kind: string, code: number): void {
-    if (this.isEnding) return
+    if (this.isEnding || this.session.destroyed) return
     this.core.metrics.refuse(kind)
     // First of all that is said, also by nghttp2, which counts as well.
     this.session.goaway(code)
@@ -185,13 +221,13 @@ export class Http2Connection implements Connection {
   }
 
   private disconnectAll(reason: DisconnectReason): void {
-    for (const stream of this.streams) stream.connectionFailed(reason)
+    for (const stream of this.open) stream.connectionFailed(reason)
   }
 
   private closed(): void {
     if (this.isClosed) return
     this.isClosed = true
-    for (const stream of this.streams) stream.closed()
+    for (const stream of this.open) stream.closed()
     this.core.connectionClosed(this)
   }
 
@@ -212,20 +248,20 @@ export class Http2Connection implements Connection {
   }
 
   closeIdle(): boolean {
-    const isIdle = this.streams.size === 0 && this.requests > 0
+    const isIdle = this.open.length === 0 && this.requests > 0
     if (isIdle) this.close()
     return isIdle
   }
 
   stop(): boolean {
-    for (const stream of this.streams) stream.stop()
+    for (const stream of this.open) stream.stop()
     this.close()
-    return this.streams.size > 0
+    return this.open.length > 0
   }
 
   cut(): void {
-    for (const stream of this.streams) stream.cut()
-    if (this.streams.size === 0) this.destroy()
+    for (const stream of this.open) stream.cut()
+    if (this.open.length === 0) this.destroy()
   }
 
   destroy(): void {
@@ -236,12 +272,12 @@ export class Http2Connection implements Connection {
   // ---- time
 
   sweep(now: number): void {
-    for (const stream of this.streams) stream.sweep(now)
+    for (const stream of this.open) stream.sweep(now)
     if (isOver(this.session)) {
       this.disconnectAll("protocol_error")
       return this.session.destroy()
     }
-    if (this.streams.size > 0) return
+    if (this.open.length > 0) return
     if (this.idleSince === -1) {
       this.idleSince = now
       return
@@ -288,6 +324,9 @@ const faultOf = (error: NodeJS.ErrnoException): {
   return { reason, code: constants.NGHTTP2_INTERNAL_ERROR, goesOn: false }
 }
 
+/** Where a session keeps its handle. The same for all of them. */
+let handleKey: symbol | undefined
+
 /**
  * True when nghttp2 has given a session up for a fault of the peer: it neither reads nor writes. Node 20 does not always
  * tell, and sees the peer's own end no more. What knows it is the session's handle, which is not public; where it is not
@@ -295,7 +334,8 @@ const faultOf = (error: NodeJS.ErrnoException): {
  */
 const isOver = (session: Http2.Http2Session): boolean => {
   if (session.destroyed || session.closed) return false
-  const key = Object.getOwnPropertySymbols(session).find(({ description }) => description === "kHandle")
-  const handle = key === undefined ? undefined : Reflect.get(session, key) as { hasPendingData?: () => boolean }
+  handleKey ??= Object.getOwnPropertySymbols(session).find(({ description }) => description === "kHandle")
+  if (handleKey === undefined) return false
+  const handle: { readonly hasPendingData?: () => boolean } | undefined = Reflect.get(session, handleKey)
   return handle?.hasPendingData?.() === false
 }

@@ -28,10 +28,12 @@ const sliceBytes = 65_536
 /** How long a stream that was closed may take to go. */
 const closingMillis = 2_000
 
-/** `sendDate` is documented and not in the types: the date is ours, from Effect's Clock. */
-const answerOptions: Http2.ServerStreamResponseOptions = Object.freeze({ sendDate: false } as object)
-const emptyAnswerOptions: Http2.ServerStreamResponseOptions = Object.freeze({ sendDate: false, endStream: true })
-const trailersOptions: Http2.ServerStreamResponseOptions = Object.freeze({ sendDate: false, waitForTrailers: true })
+/**
+ * An answer with a body has no options, not even `sendDate: false`: 2.5 µs less CPU for each answer (Node 20, h2load). Node
+ * leaves out its own date where there is one.
+ */
+const emptyAnswerOptions: Http2.ServerStreamResponseOptions = { endStream: true }
+const trailersOptions: Http2.ServerStreamResponseOptions = { waitForTrailers: true }
 
 /** What a stream that ends early is reset with (RFC 9113 section 7). */
 const resetCodes: { readonly [reason: string]: number } = {
@@ -49,6 +51,9 @@ const faultCodes: ReadonlySet<number> = new Set([
   constants.NGHTTP2_COMPRESSION_ERROR
 ])
 
+/** Reads header lists for all streams: what it finds is taken over at once. */
+const reader = new Http2Fields()
+
 export class Http2Stream implements Wire {
   suppressesBody = false
   /** True when the client has reset the stream, or made nghttp2 reset it. */
@@ -58,7 +63,9 @@ export class Http2Stream implements Wire {
   private readonly stream: Http2.ServerHttp2Stream
   private exchange: ClientExchange | undefined = undefined
   private readonly isHead: boolean
-  private readonly fields = new Http2Fields()
+  /** The head that was read last. */
+  private fields: FieldMap | undefined = undefined
+  declaredLength = -1
   private status = 0
   private hasTrailers = false
   private trailers: FieldMap | undefined = undefined
@@ -66,19 +73,24 @@ export class Http2Stream implements Wire {
   private bodyBytes = 0
   /** The length at which the body is over; -1 when only its end says so. */
   private lastByte = -1
-  private isReading = false
+  /** Hears of request bytes, once the application has asked for them. */
+  private arrived: (() => void) | undefined = undefined
   private continueDue = false
   private requestTrailers: ReadonlyArray<readonly [string, string]> = []
-  private readonly queue: Array<Piece> = []
+  /** Pieces that wait until nghttp2 has taken those before them. */
+  private queue: Array<Piece> | undefined = undefined
   private queuedBytes = 0
   private sentBytes = 0
   /** True from reaching the high watermark on, until the exchange has heard that it drained. */
   private drainDue = false
   private responseEnded = false
+  /** True while the rest of the request is to be refused, and the answer is on its way. */
+  private refusalDue = false
   private session: WebSocketSession | undefined = undefined
   private tunnel: Http2Tunnel | undefined = undefined
   /** True when we have closed the stream, with a reset. */
   private isClosing = false
+  private isWatched = false
   private isClosed = false
   /** What the sweep compares: bytes that moved so far, and since when none has. */
   private reads = 0
@@ -93,12 +105,29 @@ export class Http2Stream implements Wire {
     this.stream = stream
     this.isHead = isHead
     this.bodyDone = !hasBody
-    stream.on("close", () => this.closed())
     stream.on("error", ignore)
+  }
+
+  /**
+   * Listens for the end of a stream that goes on. **Returns** false for one that has been answered by now, which its
+   * connection has an eye on: 0.8 µs less CPU for each.
+   */
+  watch(): boolean {
+    if (this.exchange === undefined && this.responseEnded && this.bodyDone && !this.refusalDue && !this.isClosing) {
+      return false
+    }
+    this.isWatched = true
+    this.stream.on("close", () => this.closed())
     // A reset with NO_ERROR closes the stream only when everything was read, which may be never.
-    stream.on("aborted", () => {
+    this.stream.on("aborted", () => {
       if (!this.isClosing) this.closed()
     })
+    return true
+  }
+
+  /** True when nobody has been told yet that the stream has closed. */
+  get hasGone(): boolean {
+    return !this.isWatched && this.stream.destroyed
   }
 
   // ---- the request
@@ -153,8 +182,8 @@ export class Http2Stream implements Wire {
   /** The application wants the body. Not before: Node would open the window for as much as it buffers itself. */
   private startReading(): void {
     const { stream } = this
-    if (!this.isReading) {
-      this.isReading = true
+    if (this.arrived === undefined) {
+      this.arrived = () => this.bytesArrived()
       stream.on("readable", this.arrived)
       stream.on("end", this.arrived)
     }
@@ -164,7 +193,7 @@ export class Http2Stream implements Wire {
     }
   }
 
-  private readonly arrived = (): void => {
+  private bytesArrived(): void {
     this.reads++
     this.connection.activity++
     this.exchange?.wake()
@@ -194,14 +223,12 @@ export class Http2Stream implements Wire {
     return this.tunnel === undefined ? this.queuedBytes + this.stream.writableLength : this.tunnel.writableLength
   }
 
-  get declaredLength(): number {
-    return this.fields.contentLength
-  }
-
   readHead(status: number, headers: HeaderList, hasTrailers: boolean): HeaderProblem | undefined {
     if (status > 599) return { name: ":status", problem: "HTTP/2 carries statuses up to 599 here" }
-    const problem = this.fields.read(headers)
+    const problem = reader.read(headers)
     if (problem !== undefined) return problem
+    this.fields = reader.fields
+    this.declaredLength = reader.contentLength
     this.status = status
     this.hasTrailers = hasTrailers
     this.suppressesBody = this.isHead || status === 204 || status === 205 || status === 304
@@ -209,17 +236,16 @@ export class Http2Stream implements Wire {
   }
 
   readTrailers(headers: HeaderList): HeaderProblem | undefined {
-    const trailers = new Http2Fields()
-    const problem = trailers.read(headers)
-    if (problem === undefined) this.trailers = trailers.fields
+    const problem = reader.read(headers)
+    if (problem === undefined) this.trailers = reader.fields
     return problem
   }
 
   informational(status: number, headers: HeaderList): HeaderProblem | undefined {
-    const hints = new Http2Fields()
-    const problem = hints.read(headers)
+    const problem = reader.read(headers)
     if (problem === undefined && this.isOpen) {
-      this.attempt(() => this.stream.additionalHeaders({ ...hints.fields, ":status": status }))
+      const { fields } = reader
+      this.attempt(() => this.stream.additionalHeaders({ ...fields, ":status": status }))
     }
     return problem
   }
@@ -241,12 +267,12 @@ export class Http2Stream implements Wire {
   startResponse(bodyLength: number): void {
     if (!this.isOpen) return
     const { stream } = this
-    const { fields } = this.fields
+    const fields = this.fields!
     this.addOwnFields(fields)
-    const declared = this.fields.contentLength === -1 ? bodyLength : this.fields.contentLength
-    if (declared !== -1 && !this.suppressesBody && fields["content-length"] === undefined) {
+    const declared = this.declaredLength === -1 ? bodyLength : this.declaredLength
+    if (declared !== -1 && !this.suppressesBody && this.declaredLength === -1) {
       fields["content-length"] = declared
-      this.fields.contentLength = declared
+      this.declaredLength = declared
     } else if (this.status === 204 || this.status === 205) {
       delete fields["content-length"]
     } else if (this.isHead && declared !== -1 && this.status !== 304) {
@@ -255,19 +281,25 @@ export class Http2Stream implements Wire {
     const hasBody = !this.suppressesBody && (bodyLength !== 0 || this.hasTrailers)
     if (!hasBody) this.responseEnded = true
     this.connection.activity++
-    this.attempt(() =>
-      stream.respond(fields, hasBody ? this.hasTrailers ? trailersOptions : answerOptions : emptyAnswerOptions)
-    )
+    this.respond(fields, hasBody ? this.hasTrailers ? trailersOptions : undefined : emptyAnswerOptions)
     if (hasBody && this.hasTrailers) {
       stream.on("wantTrailers", () => this.attempt(() => stream.sendTrailers(this.trailers ?? {})))
     }
   }
 
+  private respond(fields: FieldMap, options?: Http2.ServerStreamResponseOptions): void {
+    try {
+      this.stream.respond(fields, options)
+    } catch {
+      this.close(constants.NGHTTP2_INTERNAL_ERROR)
+    }
+  }
+
   private addOwnFields(fields: FieldMap): void {
-    const { core } = this.connection
+    const { settings, time } = this.connection.core
     fields[":status"] = this.status
-    fields["date"] ??= core.time.httpDate
-    if (core.settings.serverHeader !== "") fields["server"] ??= core.settings.serverHeader
+    if (fields["date"] === undefined) fields["date"] = time.httpDate
+    if (settings.serverHeader !== "" && fields["server"] === undefined) fields["server"] = settings.serverHeader
   }
 
   writePiece(piece: Piece): void {
@@ -278,7 +310,8 @@ export class Http2Stream implements Wire {
     this.connection.activity++
     const unsent = this.bufferedAmount + piece.length
     if (unsent >= core.settings.writeHighWaterMark) this.drainDue = true
-    if (this.queue.length > 0 || unsent > sliceBytes) {
+    if (this.queue !== undefined || unsent > sliceBytes) {
+      this.queue ??= []
       this.queue.push(piece)
       this.queuedBytes += piece.length
       this.pump()
@@ -289,12 +322,12 @@ export class Http2Stream implements Wire {
 
   /** Asks to be told when the piece is taken only where somebody waits for it: the question costs 0.3 µs. */
   private write(piece: Piece): void {
-    const taken = this.drainDue || this.queue.length > 0 ? this.taken : undefined
-    if (typeof piece === "string") this.stream.write(piece, "latin1", taken)
-    else this.stream.write(piece, taken)
+    const taken = this.drainDue || this.queue !== undefined ? () => this.taken() : undefined
+    // Text is ASCII, which is its own UTF-8; as latin1 it takes 0.5 µs more.
+    this.stream.write(piece, "utf8", taken)
   }
 
-  private readonly taken = (): void => {
+  private taken(): void {
     if (this.isClosed) return
     this.connection.activity++
     this.pump()
@@ -306,26 +339,29 @@ export class Http2Stream implements Wire {
 
   /** Gives the next slice to the stream once it has let go of the one before. */
   private pump(): void {
-    if (!this.isOpen) return
-    while (this.queue.length > 0 && this.stream.writableLength < sliceBytes) {
-      const piece = this.queue[0]!
+    const { queue } = this
+    if (queue === undefined || !this.isOpen) return
+    while (queue.length > 0 && this.stream.writableLength < sliceBytes) {
+      const piece = queue[0]!
       const slice = piece.length <= sliceBytes
         ? piece
         : typeof piece === "string"
         ? piece.slice(0, sliceBytes)
         : piece.subarray(0, sliceBytes)
-      if (slice.length === piece.length) this.queue.shift()
-      else this.queue[0] = typeof piece === "string" ? piece.slice(sliceBytes) : piece.subarray(sliceBytes)
+      if (slice.length === piece.length) queue.shift()
+      else queue[0] = typeof piece === "string" ? piece.slice(sliceBytes) : piece.subarray(sliceBytes)
       this.queuedBytes -= slice.length
       this.write(slice)
     }
-    if (this.queue.length === 0 && this.responseEnded && !this.stream.writableEnded) this.stream.end()
+    if (queue.length > 0) return
+    this.queue = undefined
+    if (this.responseEnded && !this.stream.writableEnded) this.stream.end()
   }
 
   endResponse(): void {
     if (!this.isOpen || this.responseEnded) return
     this.responseEnded = true
-    if (this.queue.length === 0) this.stream.end()
+    if (this.queue === undefined) this.stream.end()
   }
 
   flush(): void {
@@ -337,11 +373,11 @@ export class Http2Stream implements Wire {
   upgrade(open: (stream: Duplex) => WebSocketSession): void {
     const { stream } = this
     const { core } = this.connection
-    const { fields } = this.fields
+    const fields = this.fields!
     this.status = 200
     this.addOwnFields(fields)
     delete fields["content-length"]
-    if (this.isOpen) this.attempt(() => stream.respond(fields, answerOptions))
+    if (this.isOpen) this.respond(fields)
     const close = (code: number): void => this.close(code)
     const tunnel = this.tunnel = new Http2Tunnel(stream, close, core.settings.writeHighWaterMark, sliceBytes)
     // It has all of a stream that a session asks for: bytes and ends are handed to it.
@@ -377,7 +413,7 @@ export class Http2Stream implements Wire {
     if (!this.isOpen) return
     // A complete answer of the server's own is said; anything else must be seen as cut.
     if (this.responseEnded) return this.refuseRest()
-    this.queue.length = 0
+    this.queue = undefined
     this.queuedBytes = 0
     this.close(resetCodes[reason] ?? constants.NGHTTP2_CANCEL)
   }
@@ -392,15 +428,22 @@ export class Http2Stream implements Wire {
   private refuseRest(): void {
     if (this.bodyDone || !this.isOpen) return
     this.bodyDone = true
-    const refuse = (): void => {
-      if (!this.isOpen) return
-      this.close(constants.NGHTTP2_NO_ERROR)
-      // The stream is gone for Node when all of it was read.
-      this.stream.removeListener("readable", this.arrived)
-      this.stream.resume()
-    }
-    if (this.stream.writableFinished) refuse()
-    else this.stream.once("finish", refuse)
+    this.refusalDue = true
+    if (this.stream.writableFinished) this.refuseWhenSaid()
+    else this.stream.once("finish", () => this.refuseWhenSaid())
+  }
+
+  /**
+   * nghttp2 sends a reset before data that waits: the answer is over for the client when the frame that ends it is out, and
+   * not when Node has finished with it. Asked again at every sweep.
+   */
+  private refuseWhenSaid(): void {
+    if (!this.isOpen || this.stream.state.localClose !== 1) return
+    this.refusalDue = false
+    this.close(constants.NGHTTP2_NO_ERROR)
+    // The stream is gone for Node when all of it was read.
+    if (this.arrived !== undefined) this.stream.removeListener("readable", this.arrived)
+    this.stream.resume()
   }
 
   /** The session breaks off. */
@@ -439,10 +482,11 @@ export class Http2Stream implements Wire {
     exchange?.sweep(now)
     this.session?.sweep(now)
     if (this.isClosed) return
+    if (this.refusalDue && this.stream.writableFinished) this.refuseWhenSaid()
     if (this.isClosing) return this.sweepClosing(now)
     const { requestTimeoutMillis } = core.settings
     if (
-      exchange !== undefined && this.session === undefined && requestTimeoutMillis > 0 &&
+      exchange?.hasDeadline === true && requestTimeoutMillis > 0 &&
       now - exchange.startedAt >= requestTimeoutMillis
     ) {
       return exchange.ended ? core.abandon(exchange) : exchange.refused(408, "client_timeout")
@@ -480,6 +524,8 @@ export class Http2Stream implements Wire {
       const isSaid = unsent === 0
       this.exchange?.disconnect("write_timeout")
       if (this.isOpen) this.close(isSaid ? constants.NGHTTP2_NO_ERROR : constants.NGHTTP2_CANCEL)
+      // The client has reset it, and Node waits for what it will not take.
+      else this.stream.destroy()
     }
   }
 

@@ -60,7 +60,8 @@ class Http2RequestHead implements RequestHead {
 export const readHead = (fields: ReadonlyArray<string>, limits: Limits, hasBody: boolean): RequestHead | Malformed => {
   let method = ""
   let target: string | undefined
-  let authority: string | undefined
+  let hasAuthority = false
+  let host: string | undefined
   let protocol: string | undefined
   let accept: string | undefined
   let cookieIndex = -1
@@ -78,9 +79,10 @@ export const readHead = (fields: ReadonlyArray<string>, limits: Limits, hasBody:
         target = value
         continue
       case ":authority":
-        authority = value
-        headers.unshift(["host", value])
-        if (cookieIndex !== -1) cookieIndex++
+        // Pseudo header fields come first (RFC 9113 section 8.3), so this is where the host stands.
+        hasAuthority = true
+        host = value
+        headers.push(["host", value])
         continue
       case ":protocol":
         protocol = value
@@ -89,8 +91,9 @@ export const readHead = (fields: ReadonlyArray<string>, limits: Limits, hasBody:
         continue
       case "host":
         // RFC 9113 section 8.3.1: `:authority` takes the place of Host.
-        if (authority !== undefined) continue
-        if (headers.some(([known]) => known === "host")) return malformed.HostRepeated
+        if (hasAuthority) continue
+        if (host !== undefined) return malformed.HostRepeated
+        host = value
         break
       case "cookie":
         // RFC 9113 section 8.2.3 lets a client split it. Applications always see one.
@@ -115,7 +118,7 @@ export const readHead = (fields: ReadonlyArray<string>, limits: Limits, hasBody:
     if (headers.length === limits.headerCount) return malformed.TooManyFields
     headers.push([name, value])
   }
-  return judge(method, target, protocol, accept, headers, contentLength, expectsContinue, limits)
+  return judge(method, target, protocol, accept, host, headers, contentLength, expectsContinue, limits)
 }
 
 const judge = (
@@ -123,6 +126,7 @@ const judge = (
   target: string | undefined,
   protocol: string | undefined,
   accept: string | undefined,
+  host: string | undefined,
   headers: Array<readonly [string, string]>,
   contentLength: number,
   expectsContinue: boolean,
@@ -136,9 +140,8 @@ const judge = (
   if (marks === 0 || (target[0] !== "/" && target !== "*")) return malformed.TargetInvalid
   const parts = marks === 1 ? undefined : RequestTarget.parse(method, target)
   if (marks !== 1 && parts === undefined) return malformed.TargetInvalid
-  const host = headers.find(([name]) => name === "host")
   if (host === undefined) return malformed.HostMissing
-  if (!isHost(host[1])) return malformed.HostInvalid
+  if (!isHost(host)) return malformed.HostInvalid
   const rawPath = parts === undefined ? target : parts.rawPath
   return new Http2RequestHead(
     method === "CONNECT" ? "websocket" : accept !== undefined && namesEventStream(accept) ? "sse" : "http",
