@@ -44,7 +44,7 @@ const takeAll = (client: Client, stream = 1, window = 65_535): Effect.Effect<F.A
 describe("the window of an HTTP/2 request body", () => {
   const piece = "x".repeat(8192)
 
-  it.effect("stays closed while the application does not read, and opens as it does [C124] [W124]", () =>
+  it.effect("stays closed while the application does not read, and opens as it does [W124]", () =>
     Effect.gen(function*() {
       const exchanges: Array<App.HttpExchange> = []
       const app = App.http((exchange) => (exchanges.push(exchange), Effect.never))

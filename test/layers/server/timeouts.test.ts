@@ -35,7 +35,7 @@ const watching = (handler: (exchange: App.HttpExchange) => Effect.Effect<void, u
 
 describe("timeouts", () => {
   describe("keepAliveTimeout", () => {
-    it.effect("counts from the end of an answer, not during a request [C141]", () =>
+    it.effect("counts from the end of an answer, not during a request [C141] [W8]", () =>
       Effect.gen(function*() {
         const app = App.http(({ scope, send }) =>
           Effect.andThen(Effect.sleep(scope.path === "/slow" ? "10 minutes" : 0), App.respond(send, 200, scope.path))
@@ -120,7 +120,7 @@ describe("timeouts", () => {
   describe("bodyTimeout", () => {
     const post = (length: number) => `POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ${length}\r\n\r\n`
 
-    it.effect("answers 408 with client_timeout when no byte of the body comes [C142] [C143]", () =>
+    it.effect("answers 408 with client_timeout when no byte of the body comes [C142] [C143] [W8]", () =>
       Effect.gen(function*() {
         const { app, ends } = watching(upload)
         const { connect } = yield* serve(app)
@@ -223,7 +223,7 @@ describe("timeouts", () => {
         )
       )
 
-    it.effect("cuts a client that takes nothing of the answer, with write_timeout [C142]", () =>
+    it.effect("cuts a client that takes nothing of the answer, with write_timeout [C142] [W8]", () =>
       Effect.gen(function*() {
         const { app, ends } = big(200_000)
         const { connect, server } = yield* serve(app)

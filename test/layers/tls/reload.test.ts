@@ -274,6 +274,29 @@ describe("the command line with TLS", { timeout: 60_000 }, () => {
       assert.strictEqual(yield* slipway.exited, 0)
     }))
 
+  it.live("works in every worker that has the files, and all listeners of one share their context [C124]", () =>
+    Effect.gen(function*() {
+      const { first, options } = yield* place
+      const flags = ["--tls-cert", options.tlsCert, "--tls-key", options.tlsKey]
+      const listen = ["--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0"]
+      for (const worker of ["1", "2"]) {
+        const slipway = yield* program([yield* app, "--worker-number", worker, ...listen, ...flags])
+        const [, ...ports] = yield* slipway.prints(/on https:\/\/127\.0\.0\.1:(\d+), https:\/\/127\.0\.0\.1:(\d+)/)
+        const [one, other] = ports.map((port): Address => ({ _tag: "tcp", host: "127.0.0.1", port: Number(port) }))
+        const client = yield* connect(one!)
+        assert.strictEqual(leafOf(client.socket), leaf(first))
+        let ticket: Buffer | undefined
+        client.socket.on("session", (session) => ticket = session)
+        yield* client.send(request)
+        assert.include(yield* client.readAll, "hello")
+        yield* until(() => ticket !== undefined)
+        const resumed = yield* connect(other!, { session: ticket! })
+        assert.isTrue(resumed.socket.isSessionReused())
+        yield* resumed.send(request)
+        assert.include(yield* resumed.readAll, "hello")
+      }
+    }))
+
   it.live("goes on after SIGHUP without TLS", () =>
     Effect.gen(function*() {
       const slipway = yield* program([yield* app, "--port", "0"])

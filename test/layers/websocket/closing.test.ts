@@ -463,7 +463,7 @@ describe("WebSocket ends", () => {
       assert.deepStrictEqual(found, ["websocket.receive", "websocket.disconnect", "websocket.disconnect"])
     }))
 
-  it.effect("ends a session without messages for wsIdleTimeout with 1001 and idle_timeout [C79]", () =>
+  it.effect("ends a session without messages for wsIdleTimeout with 1001 and idle_timeout [C79] [W8]", () =>
     Effect.gen(function*() {
       const { ends, events, session } = yield* recorded({ wsIdleTimeout: "10 seconds" })
       yield* TestClock.adjust("9 seconds")
