@@ -60,7 +60,7 @@ const answer = (exchange: App.HttpExchange) => {
   }
   switch (scope.path) {
     case "/":
-      return Effect.flatMap(pageHeaders, (headers) => App.respond(send, 200, page(overWhat(scope)), headers))
+      return App.respond(send, 200, page(overWhat(scope)), pageHeaders)
     case "/plain":
       return App.respond(send, 200, "Hello from Slipway.\n", [text])
     case "/json":

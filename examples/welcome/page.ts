@@ -3,7 +3,7 @@
  * hashes of the one style and the one script, so nothing that is ever injected runs. Links and forms work without the
  * script; addresses are relative, so that the page can be mounted anywhere.
  */
-import * as Effect from "effect/Effect"
+import * as Crypto from "node:crypto"
 import { script } from "./script.ts"
 import { style } from "./style.ts"
 
@@ -90,27 +90,17 @@ with <code>curl --http2-prior-knowledge</code>.</p>
 </html>
 `
 
-const hash = (source: string): Effect.Effect<string> =>
-  Effect.map(
-    Effect.promise(() => crypto.subtle.digest("SHA-256", new TextEncoder().encode(source))),
-    (digest) => `'sha256-${btoa(String.fromCharCode(...new Uint8Array(digest)))}'`
-  )
+const hash = (source: string): string => `'sha256-${Crypto.createHash("sha256").update(source).digest("base64")}'`
 
-const makeHeaders = Effect.map(
-  Effect.all([hash(style), hash(script)]),
-  ([styleHash, scriptHash]) =>
-    [
-      ["content-type", "text/html; charset=utf-8"],
-      ["cache-control", "no-store"],
-      [
-        "content-security-policy",
-        `default-src 'none'; style-src ${styleHash}; script-src ${scriptHash}; connect-src 'self'; img-src data:; ` +
-        `base-uri 'none'; form-action 'self'; frame-ancestors 'none'`
-      ],
-      ["x-content-type-options", "nosniff"],
-      ["referrer-policy", "no-referrer"]
-    ] as const
-)
-
-/** Headers of the page; the hashes are made for the first visitor. */
-export const pageHeaders = Effect.runSync(Effect.cached(makeHeaders))
+/** Headers of the page. */
+export const pageHeaders = [
+  ["content-type", "text/html; charset=utf-8"],
+  ["cache-control", "no-store"],
+  [
+    "content-security-policy",
+    `default-src 'none'; style-src ${hash(style)}; script-src ${hash(script)}; connect-src 'self'; img-src data:; ` +
+    `base-uri 'none'; form-action 'self'; frame-ancestors 'none'`
+  ],
+  ["x-content-type-options", "nosniff"],
+  ["referrer-policy", "no-referrer"]
+] as const

@@ -56,6 +56,35 @@ const samples: Record<string, readonly [text: string, option: unknown]> = {
   rootPath: ["/api", "/api"],
   lifespan: ["on", "on"],
   lifespanStartupTimeout: ["5", 5000],
+  workerNumber: ["3", 3],
+  http2: ["off", false],
+  http2MaxConcurrentStreams: ["7", 7],
+  http2MaxHeaderListBytes: ["32KiB", 32768],
+  http2InitialWindowBytes: ["1MB", 1_000_000],
+  http2MaxFrameBytes: ["20000", 20_000],
+  wsMaxMessageBytes: ["16MiB", 16_777_216],
+  wsMaxQueue: ["7", 7],
+  wsIdleTimeout: ["1 minute", 60_000],
+  wsCloseTimeout: ["3", 3000],
+  wsPingInterval: ["30", 30_000],
+  wsPingTimeout: ["0", 0],
+  wsCompression: ["on", true],
+  wsCompressionThreshold: ["0", 0],
+  wsCompressionContext: ["true", true],
+  wsCompressionWindowBits: ["12", 12],
+  sseIdleTimeout: ["2 minutes", 120_000],
+  tlsCert: ["/etc/a.pem", "/etc/a.pem"],
+  tlsKey: ["/etc/a.key", "/etc/a.key"],
+  tlsPassphrase: ["secret", "secret"],
+  tlsCa: ["/etc/ca.pem", "/etc/ca.pem"],
+  tlsClientCertificate: ["required", "required"],
+  tlsMinVersion: ["TLSv1.3", "TLSv1.3"],
+  tlsCiphers: ["ECDHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES128-GCM-SHA256"],
+  tlsSni: ["a.test=/a.pem,/a.key;*.b.test=/b.pem,/b.key", ["a.test=/a.pem,/a.key", "*.b.test=/b.pem,/b.key"]],
+  tlsSessionTickets: ["off", false],
+  tlsHandshakeTimeout: ["3", 3000],
+  tlsMaxHandshakes: ["7", 7],
+  tlsReload: ["0", 0],
   env: ["production", "production"],
   accessLog: ["none", false],
   accessLogFormat: ["tiny", "tiny"],
@@ -65,7 +94,15 @@ const samples: Record<string, readonly [text: string, option: unknown]> = {
 }
 
 /** What makes a setting that needs another one valid. */
-const companions: Record<string, Record<string, string>> = { unixMode: { unix: "/run/app.sock" } }
+const certificate = { tlsCert: "/etc/b.pem", tlsKey: "/etc/b.key" }
+const companions: Record<string, Record<string, string>> = {
+  unixMode: { unix: "/run/app.sock" },
+  tlsCert: { tlsKey: "/etc/b.key" },
+  tlsKey: { tlsCert: "/etc/b.pem" },
+  tlsCa: { ...certificate, tlsClientCertificate: "optional" },
+  tlsClientCertificate: { ...certificate, tlsCa: "/etc/ca.pem" },
+  tlsSni: certificate
+}
 
 describe("SettingsSources", () => {
   describe("collect", () => {
@@ -89,7 +126,12 @@ describe("SettingsSources", () => {
         })
 
       it.effect(`takes ${entry.key} from --${entry.flag}`, () =>
-        check({ flags: { ...companion, [entry.key]: entry.kind.isList === true ? text.split(",") : text } }))
+        check({
+          flags: {
+            ...companion,
+            [entry.key]: entry.kind.isList === true ? text.split(entry.key === "tlsSni" ? ";" : ",") : text
+          }
+        }))
 
       it.effect(`takes ${entry.key} from ${entry.env}`, () => check({ flags: companion, env: { [entry.env]: text } }))
 
