@@ -11,6 +11,7 @@ import * as ServerNode from "../../../layers/ServerNode.ts"
 import * as App from "../../../src/app/App.ts"
 import * as Answers from "../../utils/answers.ts"
 import * as F from "../../utils/frames.ts"
+import { capture } from "../../utils/logs.ts"
 import { serve } from "../../utils/serve.ts"
 import * as Sockets from "../../utils/sockets.ts"
 import { bodyOf, opened, openedStoppable, routes, stillServes, watching } from "./serving.ts"
@@ -142,7 +143,7 @@ describe("the beginning of an HTTP/2 connection", () => {
       const plain = yield* Sockets.connect(address)
       yield* plain.send(Answers.request("GET /one"))
       yield* plain.until(/\/one/)
-    }))
+    }).pipe(Effect.provide(capture().layer)))
 })
 
 describe("the waits of an HTTP/2 connection", () => {
@@ -356,6 +357,35 @@ describe("a stop of the server", () => {
       yield* TestClock.adjust("5 seconds")
       yield* Fiber.join(stopping)
       assert.deepInclude(yield* server.stats, { connections: 0, exchanges: 0, totalCut: 2 })
+    }))
+})
+
+describe("a server short of descriptors", () => {
+  it.effect("closes connections without a stream that have had one, and tells how many", () =>
+    Effect.gen(function*() {
+      let core: ServerCore | undefined
+      const server = yield* makeServer({}, (serving) => Effect.sync(() => (core = serving, [])))
+      yield* server.serve(routes({ "/": ({ send }) => App.respond(send, 200, ""), "/never": () => Effect.never }))
+      const open = (...frames: ReadonlyArray<Uint8Array>) => {
+        const [client, end] = makePipe()
+        const chunks: Array<Buffer> = []
+        client.on("data", (chunk: Buffer) => chunks.push(chunk))
+        core!.accept(end, { client: undefined, server: undefined, scheme: "http" })
+        client.write(Buffer.concat([F.preface, F.settings(), ...frames]))
+        return { client, goaway: () => F.goawayIn(new F.FrameReader().read(Buffer.concat(chunks))) }
+      }
+      const idle = open(F.get(1))
+      const busy = open(F.get(1), F.get(3, "/never"))
+      const fresh = open()
+      yield* Effect.andThen(ServerMemory.settle, ServerMemory.settle)
+      assert.strictEqual(core!.closeIdle(), 1)
+      yield* Effect.andThen(ServerMemory.settle, ServerMemory.settle)
+      assert.deepStrictEqual(idle.goaway(), { code: "NO_ERROR", last: 1 })
+      assert.isUndefined(busy.goaway())
+      assert.isUndefined(fresh.goaway())
+      for (const { client } of [idle, busy, fresh]) client.destroy()
+      yield* ServerMemory.settle
+      assert.deepInclude(yield* server.stats, { connections: 0, exchanges: 0 })
     }))
 })
 

@@ -224,7 +224,7 @@ const simulate = (seed: number) =>
 
 const seedsOf = (): ReadonlyArray<number> => {
   const { SEED, SEEDS } = process.env
-  return SEED !== undefined ? [Number(SEED)] : Array.from({ length: Number(SEEDS ?? 100) }, (_, n) => n + 1)
+  return SEED !== undefined ? [Number(SEED)] : Array.from({ length: Number(SEEDS ?? 25) }, (_, n) => n + 1)
 }
 
 describe("HTTP/2 under clients that do anything", () => {
