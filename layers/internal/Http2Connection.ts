@@ -79,6 +79,8 @@ export class Http2Connection implements Connection {
     this.peer = peer
     this.extensions = extensionsFor(core.extensions, peer)
     this.destroySession = this.takeOverDestroy()
+    // Node's own listener tells the server, where nobody listens.
+    session.removeAllListeners("stream")
     session.on(
       "stream",
       (stream, headers, flags, raw: unknown) =>

@@ -21,7 +21,6 @@ const spareFields = 200
 /** Streams that nghttp2 refuses in a row before the session ends. As many as a client may reset. */
 const maxRefusedStreams = 1000
 
-const maxInt32 = 0x7fffffff
 const maxUint32 = 0xffffffff
 
 export class Http2Sessions {
@@ -43,10 +42,10 @@ export class Http2Sessions {
       settings: {
         enableConnectProtocol: true,
         enablePush: false,
-        initialWindowSize: Math.min(settings.http2InitialWindowBytes, maxInt32),
+        initialWindowSize: settings.http2InitialWindowBytes,
         maxConcurrentStreams: settings.http2MaxConcurrentStreams,
         maxFrameSize: settings.http2MaxFrameBytes,
-        maxHeaderListSize: Math.min(settings.http2MaxHeaderListBytes, maxUint32)
+        maxHeaderListSize: settings.http2MaxHeaderListBytes
       }
     })
     this.server.on("session", (session) => this.opened = session)

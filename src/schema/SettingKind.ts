@@ -67,17 +67,22 @@ const isByteSizeInput = (input: unknown): input is ByteSize.Input =>
   Option.isSome(ByteSize.fromInput(input as ByteSize.Input))
 
 /** A number of bytes: a whole number, or one with a unit such as `64KiB` or `10MB`. */
-export const bytes = (minimum: number): Kind<number, ByteSize.Input> => ({
+export const bytes = (
+  minimum: number,
+  maximum: number = Number.MAX_SAFE_INTEGER
+): Kind<number, ByteSize.Input> => ({
   schema: Schema.declare(isByteSizeInput).pipe(
     Schema.decodeTo(
-      Schema.Int.check(Schema.isBetween({ minimum, maximum: Number.MAX_SAFE_INTEGER })),
+      Schema.Int.check(Schema.isBetween({ minimum, maximum })),
       SchemaTransformation.transform<number, ByteSize.Input>({
         decode: (input) => Number(ByteSize.fromInputUnsafe(input)),
         encode: (size) => size
       })
     )
   ),
-  expected: `a number of bytes of ${minimum} or more, such as 65536, "64KiB" or "10MB"`,
+  expected: maximum === Number.MAX_SAFE_INTEGER
+    ? `a number of bytes of ${minimum} or more, such as 65536, "64KiB" or "10MB"`
+    : `a number of bytes from ${minimum} to ${maximum}, such as 65536, "64KiB" or "10MB"`,
   metavar: "BYTES",
   fromText: numberFromText
 })

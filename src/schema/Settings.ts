@@ -151,12 +151,12 @@ const server = {
     "Requests that one HTTP/2 connection may have open at once; a further one is refused (REFUSED_STREAM)."
   ),
   http2MaxHeaderListBytes: setting(
-    Kind.bytes(16),
+    Kind.bytes(16, 0xffffffff),
     65536,
     "Bytes of all headers of an HTTP/2 request, 32 added for each (RFC 9113 section 6.5.2); more reset the stream."
   ),
   http2InitialWindowBytes: setting(
-    Kind.bytes(1024),
+    Kind.bytes(1024, 0x7fffffff),
     65535,
     "Bytes of a request body that an HTTP/2 client may send on a stream before the application reads."
   ),

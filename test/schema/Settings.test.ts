@@ -95,6 +95,15 @@ describe("Settings", () => {
       })
     })
 
+    it("refuses what HTTP/2 has no room for", () => {
+      const { message } = refusalOf({ http2InitialWindowBytes: 2 ** 31 })
+      assert.include(
+        message,
+        "http2InitialWindowBytes is 2147483648: expected a number of bytes from 1024 to 2147483647"
+      )
+      assert.include(refusalOf({ http2MaxHeaderListBytes: 2 ** 32 }).message, "from 16 to 4294967295")
+    })
+
     it("names the option in the words of its source", () => {
       const resolved = Settings.resolve({ port: -1 }, (key) => `--${key}`)
       assert.isTrue(Result.isFailure(resolved) && resolved.failure.message.startsWith("--port is -1"))
