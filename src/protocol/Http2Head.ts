@@ -7,46 +7,8 @@ import { namesEventStream } from "./Accept.ts"
 import { isHost, target as targetTable } from "./Grammar.ts"
 import type { Limits } from "./Limits.ts"
 import { type Malformed, malformed } from "./Malformed.ts"
-import type { Kind, RequestHead } from "./RequestHead.ts"
+import { CompleteHead, type RequestHead } from "./RequestHead.ts"
 import * as RequestTarget from "./RequestTarget.ts"
-
-/** A class, because V8 never allocates what a constructor makes in its old space in advance; see docs/decisions.md. */
-class Http2RequestHead implements RequestHead {
-  readonly _tag = "RequestHead"
-  readonly httpVersion = "2"
-  readonly keepAlive = true
-  readonly kind: Kind
-  readonly method: string
-  readonly target: string
-  readonly rawPath: string
-  readonly path: string
-  readonly queryString: string
-  readonly headers: RequestHead["headers"]
-  readonly contentLength: number
-  readonly expectsContinue: boolean
-
-  constructor(
-    kind: Kind,
-    method: string,
-    target: string,
-    rawPath: string,
-    path: string,
-    queryString: string,
-    headers: RequestHead["headers"],
-    contentLength: number,
-    expectsContinue: boolean
-  ) {
-    this.kind = kind
-    this.method = method
-    this.target = target
-    this.rawPath = rawPath
-    this.path = path
-    this.queryString = queryString
-    this.headers = headers
-    this.contentLength = contentLength
-    this.expectsContinue = expectsContinue
-  }
-}
 
 /**
  * Reads a head.
@@ -143,16 +105,18 @@ const judge = (
   if (host === undefined) return malformed.HostMissing
   if (!isHost(host)) return malformed.HostInvalid
   const rawPath = parts === undefined ? target : parts.rawPath
-  return new Http2RequestHead(
-    method === "CONNECT" ? "websocket" : accept !== undefined && namesEventStream(accept) ? "sse" : "http",
+  return new CompleteHead(
     method,
+    "2",
     target,
     rawPath,
     rawPath.includes("%") ? RequestTarget.decodePath(rawPath) : rawPath,
     parts === undefined ? "" : parts.queryString,
     headers,
     contentLength,
-    expectsContinue
+    true,
+    expectsContinue,
+    method === "CONNECT" ? "websocket" : accept !== undefined && namesEventStream(accept) ? "sse" : "http"
   )
 }
 

@@ -43,10 +43,10 @@ const GET = 0x47455420
 const POST = 0x504f5354
 
 /** A class, because V8 never allocates what a constructor makes in its old space in advance; see docs/decisions.md. */
-class CompleteHead implements RequestHead {
+export class CompleteHead implements RequestHead {
   readonly _tag = "RequestHead"
   readonly method: string
-  readonly httpVersion: "1.0" | "1.1"
+  readonly httpVersion: RequestHead["httpVersion"]
   readonly target: string
   readonly rawPath: string
   readonly path: string
@@ -59,7 +59,7 @@ class CompleteHead implements RequestHead {
 
   constructor(
     method: string,
-    httpVersion: "1.0" | "1.1",
+    httpVersion: RequestHead["httpVersion"],
     target: string,
     rawPath: string,
     path: string,
