@@ -127,10 +127,6 @@ export class MessageReader extends library.Receiver {
   private stopped = false
   private heldBack = false
   private goOn: (() => void) | undefined = undefined
-  private readonly inflates: boolean
-  /** True while bytes that `read` took have not been read to their end. */
-  private unread = false
-  private inRead = false
 
   constructor(maxMessageBytes: number, deflate: Deflate | undefined) {
     super({
@@ -139,35 +135,11 @@ export class MessageReader extends library.Receiver {
       maxPayload: payloadLimit(maxMessageBytes),
       maxFragments
     })
-    this.inflates = deflate !== undefined
-  }
-
-  /**
-   * Takes in bytes: `write` without what a stream does around it, 0.7 µs less for each read. Inflation takes its time and
-   * needs a stream's patience. Emits `drain` when it goes on after it returned false.
-   *
-   * **Returns** false while it has not read them to their end.
-   */
-  read(chunk: Buffer): boolean {
-    // A stream calls itself full by the size of the chunk, also when it has read it to its end.
-    if (this.inflates) return this.write(chunk) || this.writableLength === 0
-    if (this.writableEnded || this.destroyed) return true
-    this.unread = true
-    this.inRead = true
-    this._write(chunk, "binary", this.readToEnd)
-    this.inRead = false
-    return !this.unread
-  }
-
-  private readonly readToEnd = (error?: Error | null): void => {
-    this.unread = false
-    if (error) this.destroy(error)
-    else if (!this.inRead) this.emit("drain")
   }
 
   /** True while what was written has not been read to its end, or ends inside a frame. */
   get isInside(): boolean {
-    return this._state !== betweenFrames || this.unread || this.writableLength > 0
+    return this._state !== betweenFrames || this.writableLength > 0
   }
 
   /** True while no part of a message is there. */

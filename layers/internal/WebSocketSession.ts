@@ -94,7 +94,8 @@ export class WebSocketSession {
     const isInner = this.batching
     this.batching = true
     this.quiet = false
-    this.readerFull = !this.reader.read(chunk)
+    // The stream calls itself full by the size of the chunk, also when it has read it to its end.
+    this.readerFull = !this.reader.write(chunk) && this.reader.writableLength > 0
     this.batching = isInner
     // A pong cannot stand inside a frame.
     if (this.pongDueAt !== -1 && this.reader.isInside) this.pongDueAt = this.core.time.now() + this.pongMillis
