@@ -55,10 +55,7 @@ export class Http2Connection implements Connection {
   readonly peer: Peer
   readonly session: Http2.ServerHttp2Session
   readonly extensions: ConnectionExtensions
-  /** Streams that go on; those that were answered at once stand in `answered` until they are seen to have closed. */
   private readonly streams = new Set<Http2Stream>()
-  private answered: Array<Http2Stream> = []
-  private tidied = 0
   /** Counts what moves on the connection, whatever it is. */
   activity = 0
 
@@ -114,42 +111,14 @@ export class Http2Connection implements Connection {
     if (this.isEnding) return stream.close(constants.NGHTTP2_REFUSED_STREAM)
     // Reset before anybody could hear of it: nobody does.
     if (stream.destroyed || stream.closed) return this.countReset()
-    this.tidy()
+    this.streams.add(wire)
     const head = readHead(fields, this.core.limits, hasBody)
     if (head._tag === "Malformed") wire.refuse(head)
     else wire.begin(head)
-    if (wire.watch()) this.streams.add(wire)
-    else this.answered.push(wire)
-  }
-
-  /** Lets go of streams that were answered at once and have closed since: two for each that opens are enough. */
-  private tidy(): void {
-    const { answered } = this
-    for (let looks = 0; looks < 2 && answered.length > 0; looks++) {
-      if (this.tidied >= answered.length) this.tidied = 0
-      const wire = answered[this.tidied]!
-      if (wire.hasGone) {
-        answered[this.tidied] = answered[answered.length - 1]!
-        answered.pop()
-        wire.closed()
-      } else {
-        this.tidied++
-      }
-    }
-  }
-
-  /** Streams that have not closed, as far as anybody knows. */
-  private get open(): ReadonlyArray<Http2Stream> {
-    this.answered = this.answered.filter((wire) => {
-      if (!wire.hasGone) return true
-      wire.closed()
-      return false
-    })
-    return [...this.streams, ...this.answered]
   }
 
   streamClosed(wire: Http2Stream): void {
-    this.streams.delete(wire)
+    if (!this.streams.delete(wire)) return
     this.activity++
     this.idleSince = -1
     if (wire.wasReset) this.countReset()
@@ -223,13 +192,13 @@ export class Http2Connection implements Connection {
   }
 
   private disconnectAll(reason: DisconnectReason): void {
-    for (const stream of this.open) stream.connectionFailed(reason)
+    for (const stream of this.streams) stream.connectionFailed(reason)
   }
 
   private closed(): void {
     if (this.isClosed) return
     this.isClosed = true
-    for (const stream of this.open) stream.closed()
+    for (const stream of this.streams) stream.closed()
     this.core.connectionClosed(this)
   }
 
@@ -250,20 +219,20 @@ export class Http2Connection implements Connection {
   }
 
   closeIdle(): boolean {
-    const isIdle = this.open.length === 0 && this.requests > 0
+    const isIdle = this.streams.size === 0 && this.requests > 0
     if (isIdle) this.close()
     return isIdle
   }
 
   stop(): boolean {
-    for (const stream of this.open) stream.stop()
+    for (const stream of this.streams) stream.stop()
     this.close()
-    return this.open.length > 0
+    return this.streams.size > 0
   }
 
   cut(): void {
-    for (const stream of this.open) stream.cut()
-    if (this.open.length === 0) this.destroy()
+    for (const stream of this.streams) stream.cut()
+    if (this.streams.size === 0) this.destroy()
   }
 
   destroy(): void {
@@ -274,12 +243,12 @@ export class Http2Connection implements Connection {
   // ---- time
 
   sweep(now: number): void {
-    for (const stream of this.open) stream.sweep(now)
+    for (const stream of this.streams) stream.sweep(now)
     if (isOver(this.session)) {
       this.disconnectAll("protocol_error")
       return this.session.destroy()
     }
-    if (this.open.length > 0) return
+    if (this.streams.size > 0) return
     if (this.idleSince === -1) {
       this.idleSince = now
       return

@@ -60,10 +60,6 @@ const singleFields = new Set([
   "x-content-type-options"
 ])
 
-/** An object without a prototype that V8 keeps fast: Node goes through `Object.create(null)` 0.4 µs slower. */
-const Fields = function() {} as unknown as new() => FieldMap
-Fields.prototype = Object.create(null)
-
 /** One header list, read. */
 export class Http2Fields {
   fields: FieldMap = {}
@@ -72,7 +68,7 @@ export class Http2Fields {
 
   /** Reads `headers`; this object describes them if it returns `undefined`. */
   read(headers: HeaderList): HeaderProblem | undefined {
-    const fields = new Fields()
+    const fields: FieldMap = Object.create(null)
     this.contentLength = -1
     let bytes = 0
     for (let index = 0; index < headers.length; index++) {
