@@ -31,6 +31,7 @@ import * as AppModule from "../layers/internal/AppModule.ts"
 import * as CommandLine from "../layers/internal/CommandLine.ts"
 import * as SettingsSources from "../layers/internal/SettingsSources.ts"
 import * as ServerNode from "../layers/ServerNode.ts"
+import { Development } from "./app/Development.ts"
 import * as Settings from "./schema/Settings.ts"
 import * as Server from "./service/Server.ts"
 
@@ -145,6 +146,7 @@ const serve = Effect.fnUntraced(function*(
     Layer.provide(reloadOnHangup(mode)),
     Layer.provide(ServerNode.layer(options)),
     Layer.provide(accessLog(command)),
+    Layer.provide(Layer.succeed(Development, mode === "development")),
     Layer.launch
   )
 })

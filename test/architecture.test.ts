@@ -62,7 +62,12 @@ const arrows: Readonly<Record<string, Arrow>> = {
   "src/protocol": { values: [], packages: [] },
   "src/schema": { values: [], packages: ["effect"] },
   "src/service": { values: ["src/schema"], types: ["src/app"], packages: ["effect"] },
-  "src/app": { values: ["src/service", "src/schema"], types: ["src/protocol"], packages: ["effect"] },
+  // The phrases of the registry of statuses are a table of words, and no engine.
+  "src/app": {
+    values: ["src/service", "src/schema", "src/protocol/ReasonPhrases.ts"],
+    types: ["src/protocol"],
+    packages: ["effect"]
+  },
   "src/middleware": { values: ["src/app", "src/service", "src/schema"], packages: ["effect"] },
   "src/index.ts": {
     values: ["src/protocol", "src/schema", "src/service", "src/app", "src/middleware"],
@@ -103,7 +108,7 @@ const faultInPath = (file: string, home: string, arrow: Arrow, { specifier, type
     return `${parent}/internal belongs to ${parent}`
   }
   const reach = [home, ...arrow.values, ...(typeOnly ? arrow.types ?? [] : [])]
-  return reach.some((folder) => target.startsWith(`${folder}/`))
+  return reach.some((place) => target === place || target.startsWith(`${place}/`))
     ? undefined
     : `${home} does not reach ${target}${typeOnly ? "" : " with a value"}`
 }

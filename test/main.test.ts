@@ -303,6 +303,24 @@ export const greet = (name: string): Greeting => "typed " + name
         }
       }))
 
+    it.live("shows the client why a handler failed in development, and nothing of it in production [W32]", () =>
+      Effect.gen(function*() {
+        const failing = `import * as Effect from "effect/Effect"\nexport default Effect.die(new Error("the inside"))\n`
+        const cwd = yield* folder({ "app.mjs": failing })
+        for (const [mode, isShown] of [["development", true], ["production", false]] as const) {
+          const program = yield* start(["app.mjs", "-E", mode, "--port", "0"], { cwd })
+          const url = yield* program.ready
+          const headers = { accept: "text/html", connection: "close" }
+          const response = yield* Effect.promise(() => fetch(url, { headers }))
+          const page = yield* Effect.promise(() => response.text())
+          assert.strictEqual(response.status, 500)
+          assert.match(page, /^<!doctype html>/i)
+          assert.strictEqual(page.includes("the inside"), isShown, page)
+          program.child.kill("SIGTERM")
+          yield* program.exited
+        }
+      }))
+
     it.live("moves on from a taken default port in development, and says so", () =>
       Effect.gen(function*() {
         yield* occupied(5000)

@@ -1,24 +1,19 @@
 /**
- * Turns an Effect that yields an HttpServerResponse into an App. The request is effect/http's HttpServerRequest in the
- * handler's context, so HttpRouter, HttpApi and everything else written for effect/http runs on a Slipway server.
- *
- * The life of a request (its Scope, pre-response handlers, tracing) is effect/http's own `HttpEffect.toHandled`. This
- * file owns what lies between that and the exchange: writing responses, failures, interruption.
+ * Turns an Effect that yields an HttpServerResponse into an App, and an App into such an Effect. The request is
+ * effect/http's HttpServerRequest in the handler's context, so HttpRouter, HttpApi and everything else written for
+ * effect/http runs inside an App, and an App is mounted inside an HttpRouter.
  */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Cookies from "effect/http/Cookies"
-import * as HttpEffect from "effect/http/HttpEffect"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
-import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import type * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
-import type { HttpResponseBody } from "../schema/Event.ts"
-import * as App from "./App.ts"
+import type * as App from "./App.ts"
+import * as Failures from "./Failures.ts"
+import * as HandledApp from "./internal/HandledApp.ts"
+import * as MountedApp from "./internal/MountedApp.ts"
 import { ServerRequest } from "./internal/ServerRequest.ts"
-import * as WebResponse from "./internal/WebResponse.ts"
 import type { SendError } from "./SendError.ts"
 
 /** What `make` takes: an Effect that reads the request from its context and yields the response. */
@@ -29,14 +24,14 @@ export type Handler<E = never, R = never> = Effect.Effect<
 >
 
 /**
- * Makes an App of a handler. The handler runs once per HTTP request, interruptible, in a Scope that closes when the
- * response was handed over; other kinds of exchange are declined.
+ * Makes an App of a handler. The handler runs once per request, interruptible, in a Scope that closes when the response
+ * was handed over. It answers every exchange with a client: also requests that name `text/event-stream`, and WebSocket
+ * handshakes, which it may accept through `request.upgrade`. A lifespan is declined.
  *
- * A failure becomes a response: what it says itself when it is an `HttpServerRespondable` (or an HttpServerResponse),
- * 400 for a Schema error, else 500. A 500 and above is logged once, with its cause. When the handler is interrupted
- * nothing is sent and nothing logged; the App ends interrupted, and the server or a timeout around it has the word.
+ * A failure becomes a response by the rules of `Failures.answer`. When the handler is interrupted nothing is sent and
+ * nothing logged; the App ends interrupted, and the server or a timeout around it has the word.
  *
- * **Cost** 0.5 µs per request more than `App.respond` (Node 20, constant text response), most of it `toHandled`.
+ * **Cost** 0.4 µs per request more than `App.respond` (Node 20, constant text response), most of it `toHandled`.
  *
  * **Fails with** `SendError` when the response cannot be sent: a header with forbidden bytes, a body stream that fails.
  *
@@ -51,115 +46,59 @@ export type Handler<E = never, R = never> = Effect.Effect<
 export const make = <E, R>(
   handler: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>
 ): App.App<SendError, Exclude<R, HttpServerRequest.HttpServerRequest | Scope.Scope>> => {
-  // `settle` sees an interruption only where it cannot be interrupted itself; handler and sends are interruptible.
-  const handled = Effect.uninterruptible(
-    Effect.catchCause(HttpEffect.toHandled(noteInterruption(handler), write), settle)
-  )
-  return App.http((exchange) =>
-    Effect.provideService(handled, HttpServerRequest.HttpServerRequest, new ServerRequest(exchange))
-  ) as App.App<SendError, Exclude<R, HttpServerRequest.HttpServerRequest | Scope.Scope>>
+  const serve = HandledApp.make(Effect.catchCause(Effect.interruptible(handler), answer))
+  return (exchange) => exchange.type === "lifespan" ? Effect.void : serve(exchange)
 }
-
-/** `toHandled` would answer an interruption with 503; whoever interrupted us (a timeout, the server) decides that. */
-const noteInterruption = <A, E, R>(handler: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.catchCause(Effect.interruptible(handler), (cause) =>
-    Effect.withFiber((fiber) => {
-      if (Cause.hasInterruptsOnly(cause)) requestOf(fiber.context).interrupted = true
-      return Effect.failCause(cause)
-    }))
-
-const requestOf = (context: Context.Context<never>): ServerRequest =>
-  Context.getUnsafe(context, HttpServerRequest.HttpServerRequest) as ServerRequest
 
 /**
- * Decides what an unsuccessful run means for the server. `toHandled` fails even when it has answered the failure, and
- * then the answer is a defect in the cause.
+ * Makes an App of a handler by effect/http's own rules, for programs that were written for its HttpServer: the handler is
+ * uninterruptible unless it says otherwise (HttpRouter's are interruptible), a failure is answered by
+ * `HttpServerError.causeResponse` and not logged, `middleware` wraps handler and answer. `make` is for everything else.
+ *
+ * **Fails with** `SendError` as `make` does.
  */
-const settle = (cause: Cause.Cause<unknown>): Effect.Effect<void, SendError> =>
-  Effect.withFiber((fiber) => {
-    const request = requestOf(fiber.context)
-    if (request.interrupted) return Effect.failCause(only(cause, Cause.isInterruptReason))
-    const answer = cause.reasons.find(isAnswer)
-    if (answer === undefined) return Effect.failCause(cause as Cause.Cause<SendError>)
-    if ((answer.defect as HttpServerResponse.HttpServerResponse).status < 500) return Effect.void
-    const { method, path } = request.source.scope
-    return Effect.logError(`${method} ${path} failed`, only(cause, (reason) => !isAnswer(reason)))
-  })
+export const fromHttpEffect = <E, R>(
+  handler: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>,
+  options?: HandledApp.Options
+): App.App<SendError, Exclude<R, HttpServerRequest.HttpServerRequest | Scope.Scope>> => {
+  const serve = HandledApp.make(handler, options)
+  return (exchange) => exchange.type === "lifespan" ? Effect.void : serve(exchange)
+}
 
-const isAnswer = (reason: Cause.Reason<unknown>): reason is Cause.Die =>
-  Cause.isDieReason(reason) && HttpServerResponse.isHttpServerResponse(reason.defect)
+/**
+ * Makes a handler of an App, to be mounted where effect/http rules: `HttpRouter.add("*", "/admin/*", Handler.toEffect(app))`.
+ *
+ * The answer to an http exchange becomes the response, so middleware may change it; what router and prefixes took from
+ * the path is `rootPath`. Other exchanges are the App's own from handshake to end. The App runs in the request's Scope:
+ * it is interrupted with the request, and what it does after its answer is waited for.
+ *
+ * **Fails with** what the App fails with before it has answered. **Dies** when the request is not one of a Slipway
+ * server.
+ */
+export const toEffect = <E, R>(
+  app: App.App<E, R>
+): Effect.Effect<
+  HttpServerResponse.HttpServerResponse,
+  E,
+  R | HttpServerRequest.HttpServerRequest | Scope.Scope
+> =>
+  Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) =>
+    request instanceof ServerRequest
+      ? MountedApp.run(app, request)
+      : Effect.die(new Error("Handler.toEffect needs a request of a Slipway server")))
 
-const only = (cause: Cause.Cause<unknown>, keep: (reason: Cause.Reason<unknown>) => boolean): Cause.Cause<never> =>
-  Cause.fromReasons(cause.reasons.filter(keep)) as Cause.Cause<never>
-
-const write = (
-  request: HttpServerRequest.HttpServerRequest,
-  response: HttpServerResponse.HttpServerResponse
-): Effect.Effect<void, SendError> => {
-  const { interrupted, source: exchange } = request as ServerRequest
-  if (interrupted) return Effect.void
-  const event = bodyEvent(exchange.scope.method, response)
-  if (event === undefined) {
-    return Effect.interruptible(WebResponse.send(exchange, HttpServerResponse.toWeb(response)))
-  }
-  // The eager forms keep an answer that the server takes at once free of further fiber steps.
-  const sent = Effect.flatMapEager(
-    exchange.send({ type: "http.response.start", status: response.status, headers: headerLines(response) }),
-    () => exchange.send(event)
+/**
+ * Ends in the answer as a defect, which is how effect/http takes a response from a failed handler: the finalizers of the
+ * request's Scope see a failure. An interruption is not ours to answer: whoever interrupted us (a timeout, the server)
+ * decides that.
+ */
+const answer = <E>(cause: Cause.Cause<E>): Effect.Effect<never, never, HttpServerRequest.HttpServerRequest> =>
+  Effect.interruptible(Effect.flatMap(Failures.answer(cause), Effect.die)).pipe(
+    Effect.tapCause((cause) => Cause.hasInterruptsOnly(cause) ? silence : Effect.void)
   )
-  return Exit.isExit(sent) ? sent : Effect.interruptible(sent)
-}
 
-const headerLines = (response: HttpServerResponse.HttpServerResponse): Array<readonly [string, string]> => {
-  const lines: Array<readonly [string, string]> = []
-  // RFC 9110 section 8.6: no content-length with 204; 205 (section 15.3.6) has no content either.
-  const withoutLength = response.status === 204 || response.status === 205
-  for (const name in response.headers) {
-    if (!withoutLength || name !== "content-length") lines.push([name, response.headers[name]!])
-  }
-  if (!Cookies.isEmpty(response.cookies)) {
-    for (const cookie of Cookies.toSetCookieHeaders(response.cookies)) lines.push(["set-cookie", cookie])
-  }
-  return lines
-}
-
-const emptyBody: HttpResponseBody = { type: "http.response.body" }
-
-/** The one event that carries the body; `undefined` for bodies that only a web Response can serialize. */
-const bodyEvent = (method: string, response: HttpServerResponse.HttpServerResponse): HttpResponseBody | undefined => {
-  const body = response.body
-  if (method === "HEAD" || WebResponse.isBodyless(response.status)) {
-    if (body._tag === "Raw") release(body.body)
-    return body._tag === "Empty" || body._tag === "Uint8Array" ? emptyBody : WebResponse.unreadBody
-  }
-  switch (body._tag) {
-    case "Empty":
-      return emptyBody
-    case "Uint8Array":
-      return { type: "http.response.body", body: body.text ?? body.body }
-    case "Stream":
-      return { type: "http.response.body", stream: body.stream }
-    case "FormData":
-      return undefined
-    case "Raw":
-      return rawEvent(body.body)
-  }
-}
-
-const rawEvent = (body: unknown): HttpResponseBody | undefined => {
-  if (typeof body === "string" || body instanceof Uint8Array) return { type: "http.response.body", body }
-  if (body === null || body === undefined) return emptyBody
-  // What Node's HttpPlatform makes of files is a Node stream; web streams iterate as well.
-  if (typeof body === "object" && Symbol.asyncIterator in body) {
-    const chunks = body as AsyncIterable<Uint8Array>
-    return { type: "http.response.body", stream: Stream.fromAsyncIterable(chunks, (cause) => cause) }
-  }
-  return undefined
-}
-
-/** Lets go of a source that will not be read. */
-const release = (body: unknown): void => {
-  if (typeof body !== "object" || body === null) return
-  if ("destroy" in body && typeof body.destroy === "function") body.destroy()
-  else if (body instanceof ReadableStream) body.cancel().catch(() => {})
-}
+const silence = Effect.withFiber((fiber) => {
+  const request = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)
+  if (request instanceof ServerRequest) request.silence()
+  return Effect.void
+})

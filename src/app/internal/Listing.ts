@@ -2,6 +2,7 @@
  * The two faces of a directory listing: a page for people and JSON for programs. Everything that comes from the file
  * system is escaped. Links are relative, so a listing stays right under any mount point and behind any proxy.
  */
+import { escape } from "./Html.ts"
 
 /** One line of a listing. */
 export interface Entry {
@@ -65,10 +66,6 @@ const row = (entry: Entry): string => {
   const modified = entry.modified === undefined ? "" : entry.modified.toISOString().slice(0, 16).replace("T", " ")
   return `<tr><td><a href="${link}">${escape(entry.name)}${slash}</a></td><td>${size}</td><td>${modified}</td></tr>`
 }
-
-const entities: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", "\"": "&quot;", "'": "&#39;" }
-
-const escape = (text: string): string => text.replace(/[&<>"']/g, (char) => entities[char]!)
 
 const humanSize = (bytes: number): string => {
   if (bytes < 1024) return `${bytes} B`

@@ -12,7 +12,7 @@ import type * as FileSystem from "effect/FileSystem"
 import * as Cookies from "effect/http/Cookies"
 import * as Headers from "effect/http/Headers"
 import * as HttpIncomingMessage from "effect/http/HttpIncomingMessage"
-import { HttpServerError, RequestParseError } from "effect/http/HttpServerError"
+import { HttpServerError, InternalError, RequestParseError } from "effect/http/HttpServerError"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as Multipart from "effect/http/Multipart"
 import * as UrlParams from "effect/http/UrlParams"
@@ -23,7 +23,9 @@ import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
-import type { HttpExchange } from "../Exchange.ts"
+import type { ClientExchange, HttpExchange } from "../Exchange.ts"
+import * as PlainExchange from "./PlainExchange.ts"
+import { RequestSocket } from "./RequestSocket.ts"
 import * as Target from "./Target.ts"
 
 type Modification = Parameters<HttpServerRequest.HttpServerRequest["modify"]>[0]
@@ -33,13 +35,18 @@ type PersistedParts = Effect.Effect<
   Scope.Scope | FileSystem.FileSystem | Path.Path
 >
 
-/** Made once per exchange by Handler, and by `modify` for a changed view of the same exchange. */
+/** Made once per exchange, and by `modify` for a changed view of the same exchange. */
 export class ServerRequest extends Inspectable.Class implements HttpServerRequest.HttpServerRequest {
   readonly [HttpServerRequest.TypeId] = HttpServerRequest.TypeId
   readonly [HttpIncomingMessage.TypeId] = HttpIncomingMessage.TypeId
+  /** The exchange as handlers see it. */
   readonly source: HttpExchange
-  /** True once the handler was interrupted: from then on nobody may answer in its name. */
-  interrupted = false
+  /** The exchange as it came. */
+  readonly exchange: ClientExchange
+  /** What `upgrade` leads to, when the client asked for a WebSocket. */
+  readonly upgradable: RequestSocket | undefined
+  /** True once nobody may answer in the handler's name any more. */
+  isSilent = false
   /** The request that owns the body; itself unless made by `modify`. */
   private readonly original: ServerRequest
   private readonly changes: Modification | undefined
@@ -49,15 +56,22 @@ export class ServerRequest extends Inspectable.Class implements HttpServerReques
   private multipartCache: PersistedParts | undefined
   private bodyTaken = false
 
-  constructor(source: HttpExchange, original?: ServerRequest, changes?: Modification) {
+  constructor(exchange: ClientExchange, original?: ServerRequest, changes?: Modification) {
     super()
-    this.source = source
+    this.exchange = exchange
+    this.source = original?.source ?? PlainExchange.make(exchange)
+    this.upgradable = original?.upgradable ?? (exchange.type === "websocket" ? new RequestSocket(exchange) : undefined)
     this.original = original ?? this
     this.changes = changes
   }
 
+  /** From now on nobody may answer in the handler's name. */
+  silence(): void {
+    this.original.isSilent = true
+  }
+
   modify(options: Modification): ServerRequest {
-    return new ServerRequest(this.source, this.original, { ...this.changes, ...options })
+    return new ServerRequest(this.exchange, this.original, { ...this.changes, ...options })
   }
 
   get method(): string {
@@ -152,9 +166,19 @@ export class ServerRequest extends Inspectable.Class implements HttpServerReques
   }
 
   upgradeWith(
-    _options: { readonly headers?: Headers.Input | undefined }
+    options: { readonly headers?: Headers.Input | undefined }
   ): Effect.Effect<Socket.Socket, HttpServerError> {
-    return Effect.fail(this.failure("A plain request cannot be upgraded: WebSockets arrive as exchanges of their own"))
+    if (this.upgradable === undefined) return Effect.fail(this.failure("Not a request that can be upgraded"))
+    return Object.keys(Headers.fromInput(options.headers)).length === 0
+      ? Effect.succeed(this.upgradable.socket)
+      : Effect.fail(
+        new HttpServerError({
+          reason: new InternalError({
+            request: this,
+            description: "WebSocket upgrades do not support custom response headers"
+          })
+        })
+      )
   }
 
   override toString(): string {

@@ -30,6 +30,28 @@ export const mountedPath = (scope: Pick<HttpScope, "rawPath" | "rootPath">): str
 /** Path below the mount point and query, as `HttpServerRequest.url` has it; begins with a slash (or is `*`). */
 export const mountedUrl = (scope: HttpScope): string => withQuery(mountedPath(scope) || "/", scope)
 
+/**
+ * The scope of a request whose path router and mounts of effect/http have shortened to that of `url`. What they took
+ * away is the mount point.
+ */
+export const remount = (scope: HttpScope, url: string): HttpScope => {
+  const path = url.replace(/[?#].*/s, "")
+  const whole = scope.rawPath
+  const isWhole = path === (mountedPath(scope) || "/")
+  if (isWhole || !(whole.endsWith(path) || path === "/")) return scope
+  const rawRoot = whole.endsWith(path) ? whole.slice(0, whole.length - path.length) : whole
+  return { ...scope, path: decode(path), rootPath: decode(rawRoot) }
+}
+
+/** Percent-decoded where that is possible, as it is where not. */
+const decode = (path: string): string => {
+  try {
+    return decodeURIComponent(path)
+  } catch {
+    return path
+  }
+}
+
 /** The whole URL as the client sees it; only path and query when the host is not known. */
 export const absoluteUrl = (scope: HttpScope): string => {
   const host = authority(scope)

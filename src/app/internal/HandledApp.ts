@@ -1,0 +1,76 @@
+/**
+ * Runs an effect that yields an HttpServerResponse for the request of an exchange. The life of the request (its Scope,
+ * pre-response handlers, tracing) is effect/http's own `HttpEffect.toHandled`; this file owns what lies between that and
+ * the exchange: the request's service, the answer, and what a failure means once it has been answered.
+ */
+import * as Cause from "effect/Cause"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as HttpEffect from "effect/http/HttpEffect"
+import type { HttpMiddleware } from "effect/http/HttpMiddleware"
+import * as HttpServerRequest from "effect/http/HttpServerRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import type * as Scope from "effect/Scope"
+import type { ClientExchange } from "../Exchange.ts"
+import type { SendError } from "../SendError.ts"
+import * as ResponseWriter from "./ResponseWriter.ts"
+import { ServerRequest } from "./ServerRequest.ts"
+
+/** What every request brings. */
+type RequestServices = HttpServerRequest.HttpServerRequest | Scope.Scope
+
+export interface Options {
+  /** Wraps the handler and its answer, as `HttpServer.serve` has it. */
+  readonly middleware?: HttpMiddleware | undefined
+  /** What the handler runs with. Default: the context of the exchange's fiber. */
+  readonly context?: Context.Context<never>
+}
+
+/**
+ * Makes what handles an exchange out of `handler`, which runs uninterruptibly unless it says otherwise. Failures are
+ * answered by effect's rules (`HttpServerError.causeResponse`) and, once answered, are over. The fiber's context keeps
+ * the request afterwards: whoever goes on restores it.
+ */
+export const make = <E, R>(
+  handler: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>,
+  options: Options = {}
+): (exchange: ClientExchange) => Effect.Effect<void, SendError, Exclude<R, RequestServices>> => {
+  const { context, middleware } = options
+  // `settle` sees an interruption only where it cannot be interrupted itself.
+  const handled = Effect.uninterruptible(Effect.catchCause(HttpEffect.toHandled(handler, write, middleware), settle))
+  return (exchange) =>
+    Effect.withFiber((fiber) => {
+      fiber.setContext(
+        Context.add(context ?? fiber.context, HttpServerRequest.HttpServerRequest, new ServerRequest(exchange))
+      )
+      return handled as Effect.Effect<void, SendError, never>
+    })
+}
+
+/** What middleware is told when the handler has upgraded the request. */
+const upgraded = HttpServerResponse.empty({ status: 101 })
+
+const write = (
+  request: HttpServerRequest.HttpServerRequest,
+  response: HttpServerResponse.HttpServerResponse
+): Effect.Effect<unknown, SendError> => {
+  const { isSilent, source, upgradable } = request as ServerRequest
+  if (upgradable?.accepted === true) return Effect.succeed(upgraded)
+  if (isSilent) return Effect.void
+  const sent = ResponseWriter.send(source, response)
+  return Exit.isExit(sent) ? sent : Effect.interruptible(sent)
+}
+
+/**
+ * Decides what an unsuccessful run means for the server. `toHandled` fails even when it has answered the failure, and
+ * then the answer is a defect in the cause.
+ */
+const settle = (cause: Cause.Cause<unknown>): Effect.Effect<void, SendError> => {
+  if (!cause.reasons.some(isAnswer)) return Effect.failCause(cause as Cause.Cause<SendError>)
+  const interrupts = cause.reasons.filter(Cause.isInterruptReason)
+  return interrupts.length === 0 ? Effect.void : Effect.failCause(Cause.fromReasons(interrupts))
+}
+
+const isAnswer = (reason: Cause.Reason<unknown>): boolean =>
+  Cause.isDieReason(reason) && HttpServerResponse.isHttpServerResponse(reason.defect)

@@ -1,0 +1,234 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
+import * as Effect from "effect/Effect"
+import * as HttpRouter from "effect/http/HttpRouter"
+import { ClientAbort } from "effect/http/HttpServerError"
+import { HttpServerRequest } from "effect/http/HttpServerRequest"
+import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import * as Latch from "effect/Latch"
+import * as Layer from "effect/Layer"
+import type * as Socket from "effect/socket/Socket"
+import * as Stream from "effect/Stream"
+import * as App from "../../src/app/App.ts"
+import * as Handler from "../../src/app/Handler.ts"
+import { answerIn, request } from "../utils/answers.ts"
+import { exchange, serve } from "../utils/serve.ts"
+import * as WebSocket from "../utils/webSocket.ts"
+
+const describeRequest = Handler.make(
+  Effect.flatMap(
+    HttpServerRequest,
+    (request) =>
+      Effect.map(
+        request.text,
+        (body) =>
+          HttpServerResponse.jsonUnsafe({ method: request.method, url: request.url, whole: request.originalUrl, body })
+      )
+  )
+)
+
+/** An effect/http program whose routes are `routes`, as an App. */
+const routed = <R>(routes: Layer.Layer<never, never, R>) =>
+  Effect.map(HttpRouter.toHttpEffect(routes as Layer.Layer<never, never, HttpRouter.HttpRouter>), Handler.make)
+
+describe("Handler", () => {
+  describe("a request for an event stream", () => {
+    const ask = (app: App.App<unknown>, line = "GET /feed?a=1") =>
+      Effect.map(
+        exchange(app, request(line, ["accept: text/event-stream", "content-length: 2"], "hi")),
+        (bytes) => answerIn(bytes)
+      )
+
+    it.effect("is a request like any other", () =>
+      Effect.gen(function*() {
+        const answer = yield* ask(describeRequest, "POST /feed?a=1")
+        assert.strictEqual(answer.status, 200)
+        assert.deepStrictEqual(JSON.parse(answer.body), {
+          method: "POST",
+          url: "/feed?a=1",
+          whole: "http://a/feed?a=1",
+          body: "hi"
+        })
+      }))
+
+    it.effect("is answered part by part when the handler streams", () =>
+      Effect.gen(function*() {
+        const parts = Stream.make("data: 1\n\n", "data: 2\n\n").pipe(Stream.rechunk(1), Stream.encodeText)
+        const app = Handler.make(Effect.succeed(HttpServerResponse.stream(parts, { contentType: "text/event-stream" })))
+        const answer = yield* ask(app)
+        assert.strictEqual(answer.header("content-type"), "text/event-stream")
+        assert.deepStrictEqual(answer.chunks, ["data: 1\n\n", "data: 2\n\n"])
+      }))
+  })
+
+  describe("a WebSocket handshake", () => {
+    it.effect("is a GET, and its answer declines", () =>
+      Effect.gen(function*() {
+        const answer = answerIn(yield* exchange(describeRequest, WebSocket.handshake([], "/chat")))
+        assert.strictEqual(answer.status, 200)
+        assert.deepStrictEqual(JSON.parse(answer.body), {
+          method: "GET",
+          url: "/chat",
+          whole: "http://a/chat",
+          body: ""
+        })
+      }))
+
+    const upgrading = <A, E>(talk: (socket: Socket.Socket) => Effect.Effect<A, E>) =>
+      Handler.make(
+        Effect.as(
+          Effect.flatMap(Effect.flatten(HttpServerRequest.useSync((request) => request.upgrade)), talk),
+          HttpServerResponse.empty()
+        )
+      )
+
+    it.effect("becomes effect's Socket: messages both ways, and 1000 at the end", () =>
+      Effect.gen(function*() {
+        const app = upgrading((socket) =>
+          Effect.gen(function*() {
+            const { pull } = yield* socket.reader
+            const writer = yield* socket.writer
+            for (let i = 0; i < 2; i++) {
+              const [message] = yield* pull
+              yield* writer.write(typeof message === "string" ? `${message}!` : message)
+            }
+          }).pipe(Effect.scoped)
+        )
+        const { connect } = yield* serve(app)
+        const session = yield* WebSocket.open(connect)
+        yield* session.send(WebSocket.text("hey"))
+        yield* session.send(WebSocket.binary(new Uint8Array([1, 2])))
+        assert.deepStrictEqual(yield* session.said, ["text hey!", "binary 0102", "close 1000"])
+      }))
+
+    it.effect("fails pulls with the peer's close code", () =>
+      Effect.gen(function*() {
+        const ended = yield* Deferred.make<Socket.SocketError>()
+        const app = upgrading((socket) =>
+          Effect.flatMap(socket.reader, ({ pull }) => pull).pipe(
+            Effect.scoped,
+            Effect.flip,
+            Effect.flatMap((error) => Deferred.succeed(ended, error))
+          )
+        )
+        const { connect } = yield* serve(app)
+        const session = yield* WebSocket.open(connect)
+        yield* session.send(WebSocket.close(4001, "bye"))
+        const { reason } = yield* Deferred.await(ended)
+        assert.isTrue(reason._tag === "SocketCloseError" && reason.code === 4001 && reason.closeReason === "bye")
+      }))
+  })
+
+  it.effect("marks an interruption by the client as effect/http does", () =>
+    Effect.gen(function*() {
+      const started = Latch.makeUnsafe()
+      const seen = yield* Deferred.make<boolean>()
+      const app = Handler.make(
+        Effect.andThen(started.open, Effect.never).pipe(
+          Effect.onExit((exit) =>
+            Deferred.succeed(
+              seen,
+              exit._tag === "Failure" && exit.cause.reasons.every((reason) => reason.annotations.has(ClientAbort.key))
+            )
+          )
+        )
+      )
+      const { connect } = yield* serve(app)
+      const client = yield* connect()
+      yield* client.send(request("GET /"))
+      yield* started.await
+      yield* client.reset
+      assert.isTrue(yield* Deferred.await(seen))
+    }))
+
+  describe("toEffect", () => {
+    it.effect("mounts an App inside an HttpRouter, with what the router took away as rootPath", () =>
+      Effect.gen(function*() {
+        const inner = App.http(({ scope, send }) => App.respond(send, 200, `${scope.rootPath}|${scope.path}`))
+        const app = yield* routed(
+          HttpRouter.use((router) => router.prefixed("/admin").add("GET", "/*", Handler.toEffect(inner) as never))
+        )
+        const answer = answerIn(yield* exchange(app, request("GET /admin/a%20b?x=1")))
+        assert.strictEqual(answer.body, "/admin|/a b")
+      }))
+
+    it.effect("makes a response that middleware can change, cookies and streams included", () =>
+      Effect.gen(function*() {
+        const inner = App.http(({ send }) =>
+          Effect.gen(function*() {
+            const headers = [["content-type", "text/plain"], ["set-cookie", "a=1"], ["set-cookie", "b=2"]] as const
+            yield* send({ type: "http.response.start", status: 201, headers })
+            yield* send({ type: "http.response.body", body: "one", more: true })
+            yield* send({ type: "http.response.body", body: "two" })
+          })
+        )
+        const app = Handler.make(Effect.map(Handler.toEffect(inner), HttpServerResponse.setHeader("x-outer", "yes")))
+        const answer = answerIn(yield* exchange(app, request("GET /")))
+        assert.deepStrictEqual(
+          [answer.status, answer.header("content-type"), answer.header("x-outer"), answer.body],
+          [201, "text/plain", "yes", "onetwo"]
+        )
+        const cookies = answer.headers.filter(([name]) => name === "set-cookie").map(([, value]) => value)
+        assert.deepStrictEqual(cookies, ["a=1", "b=2"])
+      }))
+
+    it.effect("fails with what the App fails with before its answer", () =>
+      Effect.gen(function*() {
+        const inner = App.http(() => Effect.fail("early" as const))
+        const app = Handler.make(
+          Effect.catch(Handler.toEffect(inner), (error) => Effect.succeed(HttpServerResponse.text(String(error))))
+        )
+        assert.strictEqual(answerIn(yield* exchange(app, request("GET /"))).body, "early")
+      }))
+
+    it.effect("breaks the answer off when the App fails in the middle of it", () =>
+      Effect.gen(function*() {
+        const inner = App.http(({ send }) =>
+          Effect.andThen(
+            Effect.andThen(
+              send({ type: "http.response.start", status: 200 }),
+              send({ type: "http.response.body", body: "one", more: true })
+            ),
+            Effect.die("late")
+          )
+        )
+        const answer = answerIn(yield* exchange(Handler.make(Handler.toEffect(inner)), request("GET /")))
+        assert.isFalse(answer.complete)
+      }))
+
+    it.effect("lets the App finish after its answer, and interrupts one that nobody listens to", () =>
+      Effect.gen(function*() {
+        const log: Array<string> = []
+        const answering = App.http(({ send }) =>
+          Effect.andThen(
+            App.respond(send, 200, "whole"),
+            Effect.andThen(Effect.yieldNow, Effect.sync(() => log.push("after")))
+          )
+        )
+        yield* exchange(Handler.make(Handler.toEffect(answering)), request("GET /"))
+        const endless = App.http(({ send }) =>
+          Effect.andThen(
+            send({ type: "http.response.start", status: 200 }),
+            Effect.forever(send({ type: "http.response.body", body: "more", more: true }))
+          ).pipe(Effect.onExit((exit) =>
+            Effect.sync(() =>
+              log.push(exit._tag === "Failure" && Cause.hasInterruptsOnly(exit.cause) ? "stopped" : "?")
+            )
+          ))
+        )
+        const replaced = Handler.make(Effect.as(Handler.toEffect(endless), HttpServerResponse.text("instead")))
+        const answer = answerIn(yield* exchange(replaced, request("GET /")))
+        assert.deepStrictEqual([answer.body, ...log], ["instead", "after", "stopped"])
+      }))
+
+    it.effect("gives the App its own exchange where the client asked for a WebSocket", () =>
+      Effect.gen(function*() {
+        const app = Handler.make(Handler.toEffect(App.websocket(WebSocket.echo)))
+        const { connect } = yield* serve(app)
+        const session = yield* WebSocket.open(connect)
+        yield* session.send(WebSocket.text("hey"))
+        assert.deepStrictEqual(yield* session.said, ["text hey"])
+      }))
+  })
+})
