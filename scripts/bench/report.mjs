@@ -52,20 +52,20 @@ const disturbance = 0.1
 const percent = (/** @type {number} */ share) => `${(share * 100).toFixed(1)} %`
 
 /**
- * Whether Slipway costs no more than it may, before rounding. A machine that was not quiet decides nothing: a server
- * that waits for its core pays more for each request, and not each server the same.
+ * Whether a server of ours costs no more than it may, before rounding. A machine that was not quiet decides nothing: a
+ * server that waits for its core pays more for each request, and not each server the same.
  *
  * @param {Result["measured"]} measured without problems
- * @param {import("./scenarios.mjs").Throughput["bar"]} bar
  * @param {boolean} quiet
+ * @returns {(bar: import("./scenarios.mjs").Bar) => ReadonlyArray<string>}
  */
-const verdict = (measured, bar, quiet) => {
-  const own = measured.find(({ server }) => server === "slipway")
-  const peer = measured.find(({ server }) => server === bar?.peer)
-  if (bar === undefined || own === undefined || peer === undefined) return []
+const verdict = (measured, quiet) => (bar) => {
+  const own = measured.find(({ server }) => server === bar.server)
+  const peer = measured.find(({ server }) => server === bar.peer)
+  if (own === undefined || peer === undefined) return []
   const found = ratio(column(own.rounds, "cpuMicros"), column(peer.rounds, "cpuMicros"))
   const outcome = `${!quiet ? "not decided" : found <= bar.most ? "kept" : "missed"} at ${found.toFixed(3)}`
-  return [`The bar for slipway is ${bar.most.toFixed(2)} times ${bar.peer}: ${outcome}.`]
+  return [`The bar for ${bar.server} is ${bar.most.toFixed(2)} times ${bar.peer}: ${outcome}.`]
 }
 
 /** @param {Result & { scenario: import("./scenarios.mjs").Throughput }} result */
@@ -90,7 +90,7 @@ const throughputTable = ({ measured, scenario }) => {
   const warning = `The machine was not quiet: other processes took up to ${percent(others)} of a core.`
   return [
     table([head, ...rows]),
-    ...verdict(fine, scenario.bar, others <= disturbance),
+    ...(scenario.bars ?? []).flatMap(verdict(fine, others <= disturbance)),
     ...others > disturbance ? [warning] : []
   ].join("\n\n")
 }

@@ -43,6 +43,7 @@ export const roster = [
   contestant("fastify"),
   contestant("hono"),
   contestant("effect"),
+  contestant("slipway-effect"),
   contestant("bun"),
   contestant("slipway", ["ws", "sse", "h2"], "slipway-wires"),
   contestant("slipway", ["tls"], "slipway-tls"),

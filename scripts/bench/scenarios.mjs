@@ -16,10 +16,12 @@ import { hello, large, streamPiece, streamPieces } from "./servers/common.mjs"
  * @property {import("./roster.mjs").Wire} wire which servers take part
  * @property {boolean} canned whether raw, which parses nothing, can serve it
  *
+ * @typedef {{ server: string, peer: string, most: number }} Bar a server of ours, in times of its peer
+ *
  * @typedef {object} Timed
  * @property {"throughput"} kind
  * @property {string} unit what the CPU time is divided by
- * @property {{ peer: string, most: number }} [bar] what Slipway may cost at most, in times of its peer
+ * @property {ReadonlyArray<Bar>} [bars] what Slipway may cost at most
  *
  * @typedef {object} HttpLoad
  * @property {"http"} driver
@@ -70,6 +72,10 @@ const overHttp = [
     name: "hello",
     title: "a 13 byte text answer",
     request: getHello,
+    bars: [
+      { server: "slipway-handler", peer: "raw", most: 1.35 },
+      { server: "slipway-effect", peer: "effect", most: 0.82 }
+    ],
     answer: Buffer.from(hello),
     canned: true
   },
@@ -138,7 +144,7 @@ const overWebSocket = [
     name: "ws-echo",
     title: "a WebSocket text of 16 bytes, sent back",
     unit: "message",
-    bar: { peer: "ws", most: 1.1 },
+    bars: [{ server: "slipway", peer: "ws", most: 1.1 }],
     sessions: 64,
     inFlight: 1,
     bytes: 16,
@@ -151,7 +157,7 @@ const overWebSocket = [
     name: "ws-echo-16k",
     title: "a binary WebSocket message of 16 KiB, sent back",
     unit: "message",
-    bar: { peer: "ws", most: 1.1 },
+    bars: [{ server: "slipway", peer: "ws", most: 1.1 }],
     sessions: 64,
     inFlight: 4,
     bytes: 16_384,
@@ -164,7 +170,7 @@ const overWebSocket = [
     name: "ws-fanout",
     title: "a WebSocket text of 16 bytes, sent to everyone",
     unit: "delivery",
-    bar: { peer: "ws", most: 1.1 },
+    bars: [{ server: "slipway", peer: "ws", most: 1.1 }],
     clients: 1000
   }
 ]
@@ -178,7 +184,7 @@ const overSse = [
     name: "sse-fanout",
     title: "a server-sent event of 16 bytes, sent to everyone",
     unit: "delivery",
-    bar: { peer: "node-http", most: 1 },
+    bars: [{ server: "slipway", peer: "node-http", most: 1 }],
     clients: 1000
   }
 ]
@@ -191,7 +197,7 @@ const overHttp2 = [
     driver: "h2load",
     name: "h2-hello",
     title: "a 13 byte text answer over HTTP/2 in clear text",
-    bar: { peer: "node-http2", most: 1.1 },
+    bars: [{ server: "slipway", peer: "node-http2", most: 1.1 }],
     path: "/",
     contentType: "text/plain",
     answer: Buffer.from(hello)
@@ -202,7 +208,7 @@ const overHttp2 = [
     driver: "h2load",
     name: "h2-100k",
     title: "100 KiB over HTTP/2 in clear text",
-    bar: { peer: "node-http2", most: 1.1 },
+    bars: [{ server: "slipway", peer: "node-http2", most: 1.1 }],
     path: "/large",
     contentType: "application/octet-stream",
     answer: large
@@ -217,7 +223,7 @@ const overTls = [
     secure: true,
     name: "tls-hello",
     title: "hello over TLS 1.3, connections kept",
-    bar: { peer: "node-https", most: 0.85 },
+    bars: [{ server: "slipway", peer: "node-https", most: 0.85 }],
     request: getHello,
     answer: Buffer.from(hello)
   },

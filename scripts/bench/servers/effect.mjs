@@ -1,52 +1,9 @@
-/** Effect 4's own server: NodeHttpServer with HttpRouter, loggers off, tracer the native no-op. */
+/** Effect 4's own server: NodeHttpServer with HttpRouter. */
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
-import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
-import * as Effect from "effect/Effect"
-import * as HttpRouter from "effect/http/HttpRouter"
-import * as HttpServer from "effect/http/HttpServer"
-import * as HttpServerRequest from "effect/http/HttpServerRequest"
-import * as HttpServerResponse from "effect/http/HttpServerResponse"
-import * as Layer from "effect/Layer"
-import * as Stream from "effect/Stream"
 import { createServer } from "node:http"
-import { announce, hello, keepAliveMillis, streamPiece, streamPieces } from "./common.mjs"
+import { keepAliveMillis } from "./common.mjs"
+import { launch } from "./effect-program.mjs"
 
-const bytes = { contentType: "application/octet-stream" }
-const pieces = Stream.rechunk(Stream.fromIterable(Array.from({ length: streamPieces }, () => streamPiece)), 1)
-
-const routes = HttpRouter.addAll([
-  HttpRouter.route("GET", "/", () => Effect.succeed(HttpServerResponse.text(hello))),
-  HttpRouter.route("GET", "/json", () => HttpServerResponse.json({ message: hello })),
-  HttpRouter.route(
-    "GET",
-    "/users/:id",
-    Effect.fnUntraced(function*() {
-      const { id } = yield* HttpRouter.params
-      const { fields } = yield* HttpServerRequest.ParsedSearchParams
-      return HttpServerResponse.text(`${id} ${fields}`)
-    })
-  ),
-  HttpRouter.route(
-    "POST",
-    "/echo",
-    (request) => Effect.map(request.arrayBuffer, (body) => HttpServerResponse.uint8Array(new Uint8Array(body), bytes))
-  ),
-  HttpRouter.route("GET", "/stream", () => Effect.succeed(HttpServerResponse.stream(pieces, bytes)))
-])
-
-const announced = Layer.effectDiscard(
-  Effect.map(HttpServer.HttpServer, ({ address }) => announce(address.port))
-)
-
-HttpRouter.serve(routes, { disableLogger: true, disableListenLog: true }).pipe(
-  Layer.merge(announced),
-  Layer.provide(
-    NodeHttpServer.layerServer(() => createServer({ keepAliveTimeout: keepAliveMillis }), {
-      port: 0,
-      host: "127.0.0.1"
-    })
-  ),
-  Layer.provide(NodeHttpServer.layerHttpServices),
-  Layer.launch,
-  NodeRuntime.runMain
+launch(
+  NodeHttpServer.layer(() => createServer({ keepAliveTimeout: keepAliveMillis }), { port: 0, host: "127.0.0.1" })
 )
