@@ -19,12 +19,11 @@ import { acceptValue, type ConnectionExtensions, extensionsFor, faultHeaders, ma
 import { Output } from "./Output.ts"
 import type { Peer } from "./Peer.ts"
 import type { Connection, ServerCore } from "./ServerCore.ts"
-import type { WebSocketSession } from "./WebSocketSession.ts"
-import type { Piece, Wire } from "./Wire.ts"
+import type { Piece, Session, Wire } from "./Wire.ts"
 import { WriteWatch } from "./WriteWatch.ts"
 
 /**
- * What the connection is doing. `upgraded`: it carries WebSocket frames, and the session decides. `closing`: our side is finished, and what the peer still sends is thrown away for a
+ * What the connection is doing. `upgraded`: it carries another protocol, and the session decides. `closing`: our side is finished, and what the peer still sends is thrown away for a
  * while, because a reset would destroy the answer on its way (RFC 9112 section 9.6).
  */
 type Phase = "reading" | "exchange" | "upgraded" | "discarding" | "closing" | "closed"
@@ -44,7 +43,7 @@ export class Http1Connection implements Connection, Wire {
 
   private readonly stream: Duplex
   private readonly extensions: ConnectionExtensions
-  private session: WebSocketSession | undefined = undefined
+  private session: Session | undefined = undefined
   private handshakeKey = ""
   private readonly output: Output
   private readonly engine: Http1
@@ -360,12 +359,23 @@ export class Http1Connection implements Connection, Wire {
   }
 
   /** RFC 6455 section 4.2.2: from here on the connection is the session's. */
-  upgrade(open: (stream: Duplex) => WebSocketSession): void {
-    const { core, engine, fields } = this
-    engine.upgrade()
+  upgrade(open: (stream: Duplex) => Session): void {
     const accept = acceptValue(this.handshakeKey)
+    this.engine.upgrade()
+    this.handOver("websocket", `sec-websocket-accept: ${accept}\r\n`, open)
+  }
+
+  /** RFC 9110 section 7.8. HTTP/1.0 has no upgrades. */
+  switchProtocols(protocol: string, open: (stream: Duplex) => Session): boolean {
+    if (this.exchange?.scope.httpVersion !== "1.1" || this.engine.upgrade() !== undefined) return false
+    this.handOver(protocol, "", open)
+    return true
+  }
+
+  private handOver(protocol: string, lines: string, open: (stream: Duplex) => Session): void {
+    const { core, engine, fields } = this
     this.output.write(
-      `HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: ${accept}\r\n` +
+      `HTTP/1.1 101 Switching Protocols\r\nupgrade: ${protocol}\r\nconnection: Upgrade\r\n${lines}` +
         `${fields.lines}${core.extraLines(fields.hasDate, fields.hasServer)}\r\n`
     )
     this.output.flush()

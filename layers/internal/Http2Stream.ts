@@ -16,8 +16,7 @@ import type { ClientExchange } from "./ClientExchange.ts"
 import type { Http2Connection } from "./Http2Connection.ts"
 import { Http2Tunnel } from "./Http2Tunnel.ts"
 import { faultHeaders, makeExchange } from "./makeExchange.ts"
-import type { WebSocketSession } from "./WebSocketSession.ts"
-import type { Piece, Wire } from "./Wire.ts"
+import type { Piece, Session, Wire } from "./Wire.ts"
 
 /**
  * Bytes given to nghttp2 at once. It says when all of a write is taken and not before, so this is also what a client has
@@ -86,7 +85,7 @@ export class Http2Stream implements Wire {
   private responseEnded = false
   /** True while the rest of the request is to be refused, and the answer is on its way. */
   private refusalDue = false
-  private session: WebSocketSession | undefined = undefined
+  private session: Session | undefined = undefined
   private tunnel: Http2Tunnel | undefined = undefined
   /** True when we have closed the stream, with a reset. */
   private isClosing = false
@@ -352,7 +351,12 @@ export class Http2Stream implements Wire {
 
   // ---- WebSocket (RFC 8441)
 
-  upgrade(open: (stream: Duplex) => WebSocketSession): void {
+  /** RFC 9113 section 8.6: HTTP/2 has no upgrades. */
+  switchProtocols(): boolean {
+    return false
+  }
+
+  upgrade(open: (stream: Duplex) => Session): void {
     const { stream } = this
     const { core } = this.connection
     const fields = this.fields!

@@ -3,17 +3,26 @@
  * socket; bodies from files and streams are read by BodySource.
  */
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type { Duplex } from "node:stream"
+import type { ByteTunnel, SwitchesProtocols } from "../../src/app/ByteTunnel.ts"
 import type * as Contract from "../../src/app/Exchange.ts"
 import type { SendError } from "../../src/app/SendError.ts"
+import type { HeaderList } from "../../src/protocol/ResponseFields.ts"
 import type { HttpReceive, HttpResponseBody, HttpSend } from "../../src/schema/Event.ts"
 import { sendFile, sendStream } from "./BodySource.ts"
+import { ByteSession } from "./ByteSession.ts"
 import { ClientExchange, noHeaderList } from "./ClientExchange.ts"
 
 const disconnectEvent: HttpReceive = Object.freeze({ type: "http.disconnect" })
 
-export class HttpExchange extends ClientExchange<Contract.HttpExchange> implements Contract.HttpExchange {
+export class HttpExchange extends ClientExchange<Contract.HttpExchange>
+  implements Contract.HttpExchange, SwitchesProtocols
+{
   readonly type = "http"
   private bodyRead = false
+  /** The connection, once it has left HTTP. */
+  private tunnel: ByteSession | undefined = undefined
 
   get method(): string {
     return this.scope.method
@@ -81,6 +90,41 @@ export class HttpExchange extends ClientExchange<Contract.HttpExchange> implemen
     if (problem !== undefined) return this.refuse({ _tag: "InvalidHeader", event: type, ...problem })
     this.wire.flush()
     return this.afterWrite()
+  }
+
+  // ---- another protocol
+
+  switchProtocols(protocol: string, headers: HeaderList): Effect.Effect<ByteTunnel, SendError> {
+    return Effect.suspend(() => {
+      const event = "101 Switching Protocols"
+      if (this.answer !== "none" || this.ended) return this.outOfOrder(event)
+      const problem = this.wire.readHead(200, headers, false)
+      if (problem !== undefined) return this.refuse({ _tag: "InvalidHeader", event, ...problem })
+      const open = (stream: Duplex) => this.tunnel = new ByteSession(this, stream, this.core.metrics)
+      if (!this.wire.switchProtocols(protocol, open)) return this.outOfOrder(event, "the connection cannot leave HTTP")
+      this.status = 101
+      this.answer = "committed"
+      return Effect.succeed(this.tunnel!)
+    })
+  }
+
+  tunnelWrote(bytes: number): void {
+    this.bodyBytes += bytes
+  }
+
+  tunnelEnded(): void {
+    if (!this.ended) this.completed()
+  }
+
+  override get hasDeadline(): boolean {
+    return this.tunnel === undefined
+  }
+
+  /** A return ends a connection that has left HTTP. */
+  protected override finishUnfinished(exit: Exit.Exit<void, unknown>): boolean {
+    if (this.tunnel === undefined || Exit.isFailure(exit)) return false
+    this.tunnel.finish()
+    return true
   }
 
   /** Nobody waits for the answer: the application stops where it stands. */

@@ -6,10 +6,23 @@ import type { Duplex } from "node:stream"
 import type { HeaderList, HeaderProblem } from "../../src/protocol/ResponseFields.ts"
 import type { DisconnectReason } from "../../src/schema/DisconnectReason.ts"
 import type { HttpRequest } from "../../src/schema/Event.ts"
-import type { WebSocketSession } from "./WebSocketSession.ts"
 
 /** A piece of body that is ready to be written: bytes, or text that is known to be ASCII. */
 export type Piece = Uint8Array | string
+
+/** What takes over a stream of bytes from a connection that has left HTTP. */
+export interface Session {
+  /** Bytes from the peer. */
+  received(chunk: Uint8Array): void
+  /** The stream takes bytes again. */
+  drained(): void
+  /** The peer has ended its side. */
+  ended(): void
+  /** The stream is closed. */
+  closed(): void
+  /** Compares the waits of the session with their limits. */
+  sweep(now: number): void
+}
 
 export interface Wire {
   /** Bytes accepted and not yet taken by the operating system. */
@@ -37,7 +50,12 @@ export interface Wire {
    * Completes a WebSocket handshake with the head that was read last, and gives bytes to the session that `open` makes
    * from now on.
    */
-  upgrade(open: (stream: Duplex) => WebSocketSession): void
+  upgrade(open: (stream: Duplex) => Session): void
+  /**
+   * Answers 101 to a request whose body has ended, with the headers that were read last, and gives bytes to the session
+   * that `open` makes from now on. False where the wire cannot: then nothing was done.
+   */
+  switchProtocols(protocol: string, open: (stream: Duplex) => Session): boolean
   /** Hands everything written so far to the operating system. */
   flush(): void
   /** The exchange has ended before its answer was complete: what is on the wire must be seen as cut short. */

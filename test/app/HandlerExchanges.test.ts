@@ -2,18 +2,21 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Fiber from "effect/Fiber"
 import * as HttpRouter from "effect/http/HttpRouter"
 import { ClientAbort } from "effect/http/HttpServerError"
 import { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
-import type * as Socket from "effect/socket/Socket"
+import * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
 import * as App from "../../src/app/App.ts"
 import * as Handler from "../../src/app/Handler.ts"
 import { answerIn, request } from "../utils/answers.ts"
 import { exchange, serve } from "../utils/serve.ts"
+import { serveStoppable } from "../utils/stoppable.ts"
 import * as WebSocket from "../utils/webSocket.ts"
 
 const describeRequest = Handler.make(
@@ -117,6 +120,96 @@ describe("Handler", () => {
         yield* session.send(WebSocket.close(4001, "bye"))
         const { reason } = yield* Deferred.await(ended)
         assert.isTrue(reason._tag === "SocketCloseError" && reason.code === 4001 && reason.closeReason === "bye")
+      }))
+  })
+
+  describe("a request for another protocol", () => {
+    const upgraded = ["connection: Upgrade", "upgrade: echo/1"]
+
+    /** Sends back what comes until the peer has ended. */
+    const echoing = Handler.make(
+      Effect.gen(function*() {
+        const request = yield* HttpServerRequest
+        const socket = yield* request.upgradeWith({ headers: { "x-agreed": "yes" } })
+        yield* Stream.runForEach(
+          Socket.toStream(socket),
+          (bytes) => Effect.scoped(Effect.flatMap(socket.writer, (writer) => writer.write(bytes)))
+        ).pipe(Effect.ignore)
+        return HttpServerResponse.empty()
+      })
+    )
+
+    it.effect("gets 101 and the raw connection, with the bytes that came behind the body", () =>
+      Effect.gen(function*() {
+        const { connect } = yield* serve(echoing)
+        const client = yield* connect()
+        yield* client.send(request("POST /", [...upgraded, "content-length: 4"], "body") + "first")
+        const [head, first] = (yield* client.read).split("\r\n\r\n")
+        assert.deepStrictEqual(head!.split("\r\n").slice(0, 4), [
+          "HTTP/1.1 101 Switching Protocols",
+          "upgrade: echo/1",
+          "connection: Upgrade",
+          "x-agreed: yes"
+        ])
+        assert.strictEqual(first, "first")
+        yield* client.send("GET / HTTP/1.1\r\n")
+        assert.strictEqual(yield* client.read, "GET / HTTP/1.1\r\n")
+        yield* client.end
+        assert.isTrue(yield* client.isEnded)
+      }))
+
+    it.effect("stops reading while the handler does not pull, and loses nothing", () =>
+      Effect.gen(function*() {
+        const go = Latch.makeUnsafe()
+        const sizes: Array<number> = []
+        const app = Handler.make(
+          Effect.gen(function*() {
+            const socket = yield* (yield* HttpServerRequest).upgrade
+            const { pull } = yield* socket.reader
+            yield* go.await
+            yield* Effect.ignore(Effect.forever(Effect.map(pull, ([bytes]) => sizes.push(bytes.length))))
+            return HttpServerResponse.empty()
+          })
+        )
+        const { connect } = yield* serve(app)
+        const client = yield* connect()
+        yield* client.send(request("GET /", upgraded))
+        for (let i = 0; i < 40; i++) yield* client.send("x".repeat(10_000))
+        assert.isAbove(yield* client.unsentBytes, 200_000)
+        yield* go.open
+        yield* client.end
+        yield* client.ended
+        assert.strictEqual(sizes.reduce((sum, size) => sum + size, 0), 400_000)
+      }))
+
+    it.effect("is answered like any other by a handler that does not upgrade", () =>
+      Effect.gen(function*() {
+        const answer = answerIn(yield* exchange(describeRequest, request("GET /plain", upgraded)))
+        assert.deepStrictEqual([answer.status, JSON.parse(answer.body).url], [200, "/plain"])
+      }))
+
+    it.effect("cannot be upgraded once it is answered, nor with headers of the switch itself", () =>
+      Effect.gen(function*() {
+        const app = Handler.make(
+          Effect.gen(function*() {
+            const request = yield* HttpServerRequest
+            const error = yield* Effect.flip(request.upgradeWith({ headers: { "content-length": "1" } }))
+            return HttpServerResponse.text(error.message)
+          })
+        )
+        const answer = answerIn(yield* exchange(app, request("GET /", upgraded)))
+        assert.include(answer.body, "Upgrade responses cannot set the content-length header")
+      }))
+
+    it.effect("ends with the server", () =>
+      Effect.gen(function*() {
+        const { connect, stop } = yield* serveStoppable(echoing, { shutdownTimeout: "1 second" })
+        const client = yield* connect()
+        yield* client.send(request("GET /", upgraded))
+        const stopping = yield* stop
+        yield* TestClock.adjust("1 second")
+        yield* Fiber.join(stopping)
+        assert.isTrue(yield* client.isEnded)
       }))
   })
 

@@ -55,8 +55,8 @@ const write = (
   request: HttpServerRequest.HttpServerRequest,
   response: HttpServerResponse.HttpServerResponse
 ): Effect.Effect<unknown, SendError> => {
-  const { isSilent, source, upgradable } = request as ServerRequest
-  if (upgradable?.accepted === true) return Effect.succeed(upgraded)
+  const { isSilent, isUpgraded, source } = request as ServerRequest
+  if (isUpgraded) return Effect.succeed(upgraded)
   if (isSilent) return Effect.void
   const sent = ResponseWriter.send(source, response)
   return Exit.isExit(sent) ? sent : Effect.interruptible(sent)

@@ -16,11 +16,16 @@ import type { WebSocketSend } from "../../schema/Event.ts"
 import type { WebSocketExchange } from "../Exchange.ts"
 import type { SendError } from "../SendError.ts"
 
-/** Whether a handler has upgraded its request, and to what. */
-export class RequestSocket {
+/** What a request can be upgraded to. */
+export interface Upgrade {
+  /** True once the request was upgraded: from then on there is no response. */
+  readonly accepted: boolean
+  readonly socket: Socket.Socket
+}
+
+export class RequestSocket implements Upgrade {
   private readonly exchange: WebSocketExchange
   private readonly opened = Latch.makeUnsafe(false)
-  /** True once the handshake was accepted: from then on there is no response. */
   accepted = false
   readonly socket: Socket.Socket
 
@@ -42,7 +47,7 @@ export class RequestSocket {
       type: "websocket.accept",
       ...(subprotocols.length === 0 ? {} : { subprotocol: subprotocols[0]! })
     })
-    const reader = new Pulls(this.exchange)
+    const reader = new Pulls(this.next)
     const close = (exit: Exit.Exit<unknown, unknown>) => {
       reader.close()
       return Effect.ignore(send({ type: "websocket.close", code: closeCode(exit) }))
@@ -57,6 +62,19 @@ export class RequestSocket {
     )
   }
 
+  private get next(): Effect.Effect<Message, Socket.SocketError> {
+    return Effect.flatMap(this.exchange.receive, (event) => {
+      switch (event.type) {
+        case "websocket.receive":
+          return Effect.succeed([event.text ?? event.bytes!])
+        case "websocket.disconnect":
+          return Effect.fail(closeError(event.code, event.reason))
+        case "websocket.connect":
+          return this.next
+      }
+    })
+  }
+
   private whenOpen<A>(effect: Effect.Effect<A, SendError>): Effect.Effect<A, Socket.SocketError> {
     return this.opened.whenOpen(Effect.mapError(effect, writeError))
   }
@@ -66,17 +84,18 @@ export class RequestSocket {
   }
 }
 
-type Message = readonly [Uint8Array | string]
+/** What one pull brings. */
+export type Message = readonly [Uint8Array | string]
 
-/** The reading side. A pull that waits fails when the reader's scope closes, as effect's channels need it. */
-class Pulls {
-  private readonly exchange: WebSocketExchange
+/** The reading side over `next`. A pull that waits fails when the reader's scope closes, as effect's channels need it. */
+export class Pulls {
+  private readonly next: Effect.Effect<Message, Socket.SocketError>
   private waiting: ((result: Effect.Effect<Message, Socket.SocketError>) => void) | undefined = undefined
   private receiving: Fiber.Fiber<Message, Socket.SocketError> | undefined = undefined
   private closed = false
 
-  constructor(exchange: WebSocketExchange) {
-    this.exchange = exchange
+  constructor(next: Effect.Effect<Message, Socket.SocketError>) {
+    this.next = next
   }
 
   readonly pull: Effect.Effect<Message, Socket.SocketError> = Effect.withFiber((parent) =>
@@ -91,19 +110,6 @@ class Pulls {
       return Fiber.interrupt(receiving)
     })
   )
-
-  private get next(): Effect.Effect<Message, Socket.SocketError> {
-    return Effect.flatMap(this.exchange.receive, (event) => {
-      switch (event.type) {
-        case "websocket.receive":
-          return Effect.succeed([event.text ?? event.bytes!])
-        case "websocket.disconnect":
-          return Effect.fail(closeError(event.code, event.reason))
-        case "websocket.connect":
-          return this.next
-      }
-    })
-  }
 
   close(): void {
     this.closed = true
@@ -122,13 +128,13 @@ const toEvent = (chunk: Uint8Array | string | Socket.CloseEvent): WebSocketSend 
 const closeCode = (exit: Exit.Exit<unknown, unknown>): number =>
   Exit.isSuccess(exit) ? 1000 : Cause.hasInterruptsOnly(exit.cause) ? 1001 : 1011
 
-const openError = (cause: unknown): Socket.SocketError =>
+export const openError = (cause: unknown): Socket.SocketError =>
   new Socket.SocketError({ reason: new Socket.SocketOpenError({ kind: "Unknown", cause }) })
 
-const writeError = (cause: unknown): Socket.SocketError =>
+export const writeError = (cause: unknown): Socket.SocketError =>
   new Socket.SocketError({ reason: new Socket.SocketWriteError({ cause }) })
 
-const closeError = (code: number, closeReason: string | undefined): Socket.SocketError =>
+export const closeError = (code: number, closeReason: string | undefined): Socket.SocketError =>
   new Socket.SocketError({
     reason: new Socket.SocketCloseError({ code, ...(closeReason === undefined ? {} : { closeReason }) })
   })

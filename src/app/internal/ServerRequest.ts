@@ -25,7 +25,8 @@ import type * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
 import type { ClientExchange, HttpExchange } from "../Exchange.ts"
 import * as PlainExchange from "./PlainExchange.ts"
-import { RequestSocket } from "./RequestSocket.ts"
+import { RawSocket } from "./RawSocket.ts"
+import { RequestSocket, type Upgrade } from "./RequestSocket.ts"
 import * as Target from "./Target.ts"
 
 type Modification = Parameters<HttpServerRequest.HttpServerRequest["modify"]>[0]
@@ -43,8 +44,6 @@ export class ServerRequest extends Inspectable.Class implements HttpServerReques
   readonly source: HttpExchange
   /** The exchange as it came. */
   readonly exchange: ClientExchange
-  /** What `upgrade` leads to, when the client asked for a WebSocket. */
-  readonly upgradable: RequestSocket | undefined
   /** True once nobody may answer in the handler's name any more. */
   isSilent = false
   /** The request that owns the body; itself unless made by `modify`. */
@@ -53,14 +52,15 @@ export class ServerRequest extends Inspectable.Class implements HttpServerReques
   private headersCache: Headers.Headers | undefined
   private cookiesCache: Readonly<Record<string, string>> | undefined
   private bytesCache: Effect.Effect<Uint8Array, HttpServerError> | undefined
+  private upgradeCache: Upgrade | undefined
   private multipartCache: PersistedParts | undefined
   private bodyTaken = false
+  private bodyEnded = false
 
   constructor(exchange: ClientExchange, original?: ServerRequest, changes?: Modification) {
     super()
     this.exchange = exchange
     this.source = original?.source ?? PlainExchange.make(exchange)
-    this.upgradable = original?.upgradable ?? (exchange.type === "websocket" ? new RequestSocket(exchange) : undefined)
     this.original = original ?? this
     this.changes = changes
   }
@@ -168,17 +168,23 @@ export class ServerRequest extends Inspectable.Class implements HttpServerReques
   upgradeWith(
     options: { readonly headers?: Headers.Input | undefined }
   ): Effect.Effect<Socket.Socket, HttpServerError> {
-    if (this.upgradable === undefined) return Effect.fail(this.failure("Not a request that can be upgraded"))
-    return Object.keys(Headers.fromInput(options.headers)).length === 0
-      ? Effect.succeed(this.upgradable.socket)
-      : Effect.fail(
-        new HttpServerError({
-          reason: new InternalError({
-            request: this,
-            description: "WebSocket upgrades do not support custom response headers"
-          })
-        })
-      )
+    const headers = Object.entries(Headers.fromInput(options.headers))
+    const upgrade = this.original.upgradeCache ??= this.makeUpgrade()
+    if (upgrade === undefined) return Effect.fail(this.failure("Not a request that can be upgraded"))
+    if (upgrade instanceof RawSocket) {
+      const own = headers.find(([name]) => headersOfUpgrade.has(name))
+      return own === undefined
+        ? Effect.succeed(upgrade.with(headers))
+        : this.wrongUpgrade(`Upgrade responses cannot set the ${own[0]} header`)
+    }
+    return headers.length === 0
+      ? Effect.succeed(upgrade.socket)
+      : this.wrongUpgrade("WebSocket upgrades do not support custom response headers")
+  }
+
+  /** True once the request was upgraded: nobody answers it any more. */
+  get isUpgraded(): boolean {
+    return this.original.upgradeCache?.accepted === true
   }
 
   override toString(): string {
@@ -210,24 +216,36 @@ export class ServerRequest extends Inspectable.Class implements HttpServerReques
       const limit = fiber.getRef(HttpIncomingMessage.MaxBodySize)
       const maxBytes = limit === undefined ? Infinity : Number(limit)
       let readBytes = 0
-      let ended = false
-      const next: Effect.Effect<Uint8Array | undefined, HttpServerError> = Effect.suspend(() =>
-        ended ? Effect.undefined : Effect.flatMap(this.source.receive, (event) => {
-          if (event.type === "http.disconnect") {
-            return Effect.fail(
-              this.source.connection.disconnectReason === "body_too_large"
-                ? this.tooLarge()
-                : this.failure("The client left before the body was complete")
-            )
-          }
-          ended = !event.more
-          readBytes += event.body.length
-          if (readBytes > maxBytes) return Effect.fail(this.tooLarge())
-          return event.body.length === 0 ? next : Effect.succeed(event.body)
-        })
-      )
+      const next: Effect.Effect<Uint8Array | undefined, HttpServerError> = Effect.flatMap(this.part, (part) => {
+        if (part === undefined) return Effect.undefined
+        readBytes += part.length
+        if (readBytes > maxBytes) return Effect.fail(this.tooLarge())
+        return part.length === 0 ? next : Effect.succeed(part)
+      })
       return Effect.succeed(next)
     })
+  }
+
+  /** What the client sends next of its body, `undefined` after the last part. */
+  private get part(): Effect.Effect<Uint8Array | undefined, HttpServerError> {
+    const owner = this.original
+    return Effect.suspend(() =>
+      owner.bodyEnded ? Effect.undefined : Effect.flatMap(this.source.receive, (event) => {
+        if (event.type === "http.disconnect") {
+          return Effect.fail(
+            this.source.connection.disconnectReason === "body_too_large"
+              ? this.tooLarge()
+              : this.failure("The client left before the body was complete")
+          )
+        }
+        owner.bodyEnded = !event.more
+        return Effect.succeed(event.body)
+      })
+    )
+  }
+
+  private get restOfBody(): Effect.Effect<void, HttpServerError> {
+    return Effect.flatMap(this.part, (part) => part === undefined ? Effect.void : this.restOfBody)
   }
 
   private parsed<A, B>(
@@ -241,6 +259,21 @@ export class ServerRequest extends Inspectable.Class implements HttpServerReques
       }))
   }
 
+  private makeUpgrade(): Upgrade | undefined {
+    switch (this.exchange.type) {
+      case "websocket":
+        return new RequestSocket(this.exchange)
+      case "http":
+        return RawSocket.make(this.exchange, this.restOfBody)
+      case "sse":
+        return undefined
+    }
+  }
+
+  private wrongUpgrade(description: string): Effect.Effect<never, HttpServerError> {
+    return Effect.fail(new HttpServerError({ reason: new InternalError({ request: this, description }) }))
+  }
+
   private failure(description: string): HttpServerError {
     return new HttpServerError({ reason: new RequestParseError({ request: this, description }) })
   }
@@ -249,6 +282,9 @@ export class ServerRequest extends Inspectable.Class implements HttpServerReques
     return new HttpServerError({ reason: new RequestParseError({ request: this, reason: "BodyTooLarge" }) })
   }
 }
+
+/** What belongs to the switch itself, and lengths: nothing of HTTP follows a 101. */
+const headersOfUpgrade = new Set(["connection", "upgrade", "content-length", "transfer-encoding"])
 
 const textDecoder = new TextDecoder()
 /** In a form, a byte order mark is data. */
