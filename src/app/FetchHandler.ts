@@ -6,6 +6,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as App from "./App.ts"
+import * as PlainExchange from "./internal/PlainExchange.ts"
 import * as Target from "./internal/Target.ts"
 import * as WebResponse from "./internal/WebResponse.ts"
 import type { SendError } from "./SendError.ts"
@@ -14,7 +15,8 @@ import type { SendError } from "./SendError.ts"
 export type Fetch = (request: Request) => Response | Promise<Response>
 
 /**
- * Makes an App of a `fetch` function. Other kinds of exchange than HTTP requests are declined.
+ * Makes an App of a `fetch` function. It answers requests, also those that name `text/event-stream`; other kinds of
+ * exchange are declined.
  *
  * `request.signal` aborts when the client goes away or the exchange is interrupted. The URL is made of scheme, `host`
  * header (our own address where there is none) and the target as it was sent, mount point included.
@@ -26,8 +28,10 @@ export type Fetch = (request: Request) => Response | Promise<Response>
  * **Fails with** `SendError` when the response's body cannot be read to its end.
  * **Source** Fetch standard, sections 5.3 to 5.5.
  */
-export const make = (fetch: Fetch): App.App<SendError> =>
-  App.http((exchange) => Effect.withFiber((fiber) => serve(fetch, exchange, fiber.context)))
+export const make = (fetch: Fetch): App.App<SendError> => (exchange) =>
+  exchange.type === "http" || exchange.type === "sse"
+    ? Effect.withFiber((fiber) => serve(fetch, PlainExchange.make(exchange), fiber.context))
+    : App.decline(exchange)
 
 const serve = (
   fetch: Fetch,
