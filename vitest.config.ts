@@ -27,6 +27,7 @@ export default defineConfig({
   resolve: {
     alias: [
       { find: /^slipway$/, replacement: fromRoot("src/index.ts") },
+      { find: /^slipway\/testing$/, replacement: fromRoot("layers/TestClient.ts") },
       { find: /^slipway\/layers\/(\w+)$/, replacement: `${fromRoot("layers")}/$1.ts` }
     ]
   },

@@ -8,6 +8,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import type { Duplex } from "node:stream"
 import { listeners, type ServerOptions, type ServerSettings } from "../src/schema/Settings.ts"
 import { type Address, Server, type ServerError } from "../src/service/Server.ts"
 import { makePipe, type PipeEnd, type PipeOptions } from "./internal/MemoryPipe.ts"
@@ -48,13 +49,17 @@ export interface Client {
   readonly wasReset: Effect.Effect<boolean>
 }
 
+export interface ConnectOptions {
+  /** The client's address. Default `["127.0.0.1", 40000]`; `null` is a unix socket. */
+  readonly from?: readonly [host: string, port: number] | null
+}
+
 /** Opens connections to the server of the same Layer. */
 export class Network extends Context.Service<Network, {
   /** A new connection, closed with the scope. The server must be serving. */
-  readonly connect: (options?: {
-    /** The client's address. Default `["127.0.0.1", 40000]`; `null` is a unix socket. */
-    readonly from?: readonly [host: string, port: number] | null
-  }) => Effect.Effect<Client, never, Scope.Scope>
+  readonly connect: (options?: ConnectOptions) => Effect.Effect<Client, never, Scope.Scope>
+  /** A new connection as a Node stream, for clients of `node:http` and the like. Throws when the server is not serving. */
+  readonly connectUnsafe: (options?: ConnectOptions) => Duplex
 }>()("slipway/layers/ServerMemory/Network") {}
 
 /** Lets everything happen that can happen without time passing. */
@@ -136,25 +141,27 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
       () => Effect.sync(() => void (core = undefined))
     )
   const server = yield* makeServer(serverOptions, listen)
+  const openClient = (connectOptions: ConnectOptions = {}): PipeEnd => {
+    if (core === undefined) throw new Error("The server does not listen")
+    const [client, stream] = makePipe(pipeOptions)
+    const { from } = connectOptions
+    core.accept(stream, {
+      client: from === null ? undefined : from ?? ["127.0.0.1", 40_000],
+      server: address,
+      scheme: "http"
+    })
+    return client
+  }
   const network = Network.of({
     connect: (connectOptions) =>
       Effect.map(
         Effect.acquireRelease(
-          Effect.suspend(() => {
-            if (core === undefined) return Effect.die(new Error("The server does not listen"))
-            const [client, stream] = makePipe(pipeOptions)
-            const from = connectOptions?.from
-            core.accept(stream, {
-              client: from === null ? undefined : from ?? ["127.0.0.1", 40_000],
-              server: address,
-              scheme: "http"
-            })
-            return Effect.succeed(client)
-          }),
+          Effect.sync(() => openClient(connectOptions)),
           (client) => Effect.sync(() => void client.destroy())
         ),
         makeClient
-      )
+      ),
+    connectUnsafe: openClient
   })
   return { server, network }
 })
