@@ -73,10 +73,9 @@ export const make: Effect.Effect<
   })
 })
 
-/** Provides Effect's HttpServer on the Server that is there, on sockets or in memory. */
-export const layerServer: Layer.Layer<HttpServer.HttpServer, ServeError, Server> = Layer.effect(
-  HttpServer.HttpServer,
-  make
+/** Provides Effect's HttpServer on the Server that is there, on sockets or in memory. Never shared: each has its own. */
+export const layerServer: Layer.Layer<HttpServer.HttpServer, ServeError, Server> = Layer.fresh(
+  Layer.effect(HttpServer.HttpServer, make)
 )
 
 /** What NodeHttpServer provides beside the server. */

@@ -117,16 +117,16 @@ const runStream = Effect.fnUntraced(function*(
   if (left === 0) source = Stream.empty
   yield* Stream.runForEachArray(source, (chunks) =>
     Effect.suspend(() => {
-      for (const chunk of chunks) {
-        if (!(chunk instanceof Uint8Array)) return Effect.fail(failed("stream", "a part of it is not a Uint8Array"))
-        const from = Math.min(skip, chunk.length)
-        skip -= from
-        const piece = chunk.subarray(from, from + Math.min(left, chunk.length - from))
-        left -= piece.length
-        const problem = piece.length === 0 ? undefined : write(exchange, piece)
-        if (problem !== undefined) return Effect.fail(problem)
-      }
-      return exchange.afterWrite()
+      const notBytes = chunks.find((chunk) => !(chunk instanceof Uint8Array))
+      if (notBytes !== undefined) return Effect.fail(failed("stream", "a part of it is not a Uint8Array"))
+      // What is there together goes out together.
+      const chunk = chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)
+      const from = Math.min(skip, chunk.length)
+      skip -= from
+      const piece = chunk.subarray(from, from + Math.min(left, chunk.length - from))
+      left -= piece.length
+      const problem = piece.length === 0 ? undefined : write(exchange, piece)
+      return problem === undefined ? exchange.afterWrite() : Effect.fail(problem)
     })).pipe(
       Effect.mapError((cause) => cause instanceof SendError ? cause : failed("stream", cause))
     )

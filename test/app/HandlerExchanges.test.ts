@@ -65,6 +65,18 @@ describe("Handler", () => {
       }))
   })
 
+  it.effect("sends the head of an event stream before its first event, whatever the client accepts", () =>
+    Effect.gen(function*() {
+      const response = HttpServerResponse.stream(Stream.never, { contentType: "text/event-stream" })
+      const { connect } = yield* serve(Handler.make(Effect.succeed(response)))
+      for (const accept of ["*/*", "text/event-stream"]) {
+        const client = yield* connect()
+        yield* client.send(request("GET /", [`accept: ${accept}`]))
+        assert.match(yield* client.read, /^HTTP\/1.1 200 .*content-type: text\/event-stream\r\n/s)
+        yield* client.reset
+      }
+    }))
+
   describe("a WebSocket handshake", () => {
     it.effect("is a GET, and its answer declines", () =>
       Effect.gen(function*() {

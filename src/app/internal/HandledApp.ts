@@ -7,8 +7,10 @@ import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import type * as Fiber from "effect/Fiber"
 import * as HttpEffect from "effect/http/HttpEffect"
 import type { HttpMiddleware } from "effect/http/HttpMiddleware"
+import { ClientAbort } from "effect/http/HttpServerError"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type * as Scope from "effect/Scope"
@@ -41,12 +43,23 @@ export const make = <E, R>(
   const handled = Effect.uninterruptible(Effect.catchCause(HttpEffect.toHandled(handler, write, middleware), settle))
   return (exchange) =>
     Effect.withFiber((fiber) => {
+      if (exchange.type !== "http") interruptWith(exchange, fiber)
       fiber.setContext(
         Context.add(context ?? fiber.context, HttpServerRequest.HttpServerRequest, new ServerRequest(exchange))
       )
       return handled as Effect.Effect<void, SendError, never>
     })
 }
+
+/**
+ * Sessions leave an application time to read its last event. A handler that answers with a response reads no events: it
+ * ends with its client, as for any other request.
+ */
+const interruptWith = (exchange: ClientExchange, fiber: Fiber.Fiber<unknown, unknown>): void =>
+  exchange.connection.onDisconnect((reason) => {
+    const isOurs = reason === "server_shutdown" || reason === "server_error"
+    fiber.interruptUnsafe(fiber.id, isOurs ? undefined : ClientAbort.annotation)
+  })
 
 /** What middleware is told when the handler has upgraded the request. */
 const upgraded = HttpServerResponse.empty({ status: 101 })

@@ -27,9 +27,17 @@ export const send = (
     status: response.status,
     headers: headerLines(response)
   })
-  if (!Exit.isExit(started)) return Effect.flatMap(started, () => exchange.send(event))
-  return Exit.isSuccess(started) ? now(exchange, event) : started
+  if (Exit.isExit(started) && Exit.isFailure(started)) return started
+  if (event.stream !== undefined && isEventStream(response)) {
+    // Its client is connected when it has the head, which may be long before the first event.
+    const sent = Effect.andThen(exchange.send({ type: "http.response.body", more: true }), exchange.send(event))
+    return Effect.andThen(started, sent)
+  }
+  return Exit.isExit(started) ? now(exchange, event) : Effect.flatMap(started, () => exchange.send(event))
 }
+
+const isEventStream = (response: HttpServerResponse.HttpServerResponse): boolean =>
+  response.headers["content-type"]?.startsWith("text/event-stream") === true
 
 /** What the exchanges of the server have beside `send`: the event is handled by the call, not by the effect. */
 interface Immediate {

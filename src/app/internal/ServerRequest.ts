@@ -136,7 +136,7 @@ export class ServerRequest extends Inspectable.Class implements HttpServerReques
   }
 
   get json(): Effect.Effect<Schema.Json, HttpServerError> {
-    return this.parsed(this.text, (text) => JSON.parse(text) as Schema.Json)
+    return this.parsed(this.text, (text) => text === "" ? null : JSON.parse(text) as Schema.Json)
   }
 
   get urlParamsBody(): Effect.Effect<UrlParams.UrlParams, HttpServerError> {
@@ -293,12 +293,35 @@ const formDecoder = new TextDecoder("utf-8", { ignoreBOM: true })
 const isTooLarge = (error: HttpServerError): boolean =>
   error.reason._tag === "RequestParseError" && error.reason.reason === "BodyTooLarge"
 
+/** Fields that have one value: of several lines the first counts, as it does on NodeHttpServer. */
+const singular = new Set([
+  "age",
+  "authorization",
+  "content-length",
+  "content-type",
+  "etag",
+  "expires",
+  "from",
+  "host",
+  "if-modified-since",
+  "if-unmodified-since",
+  "last-modified",
+  "location",
+  "max-forwards",
+  "proxy-authorization",
+  "referer",
+  "retry-after",
+  "server",
+  "user-agent"
+])
+
 /** RFC 9110 section 5.3: lines of one name are one list. Cookies have their own separator (RFC 6265 section 5.4). */
 const joinHeaders = (entries: HttpExchange["scope"]["headers"]): Headers.Headers => {
   const record: Record<string, string> = Object.create(null)
   for (const [name, value] of entries) {
     const before = record[name]
-    record[name] = before === undefined ? value : `${before}${name === "cookie" ? "; " : ", "}${value}`
+    if (before === undefined) record[name] = value
+    else if (!singular.has(name)) record[name] = `${before}${name === "cookie" ? "; " : ", "}${value}`
   }
   return Headers.fromRecordUnsafe(record)
 }

@@ -280,8 +280,9 @@ const linkOf = (path: string): string => {
 }
 
 describe("a stream as body", () => {
-  const text = (...parts: ReadonlyArray<string>) =>
+  const together = (...parts: ReadonlyArray<string>) =>
     Stream.map(Stream.fromIterable(parts), (part) => Buffer.from(part, "latin1"))
+  const text = (...parts: ReadonlyArray<string>) => Stream.rechunk(together(...parts), 1)
 
   it.effect("is sent to its end, in chunks or up to the declared length [C38]", () =>
     Effect.gen(function*() {
@@ -292,6 +293,8 @@ describe("a stream as body", () => {
         "onetwo",
         "onetwo"
       ])
+      const [atOnce] = answersIn(yield* askFor(sending(start(), body({ stream: together("one", "", "two") })), pipelined))
+      assert.deepStrictEqual(atOnce!.chunks, ["onetwo"])
       const empty = answersIn(yield* askFor(sending(start(), body({ stream: Stream.empty })), pipelined))
       assert.deepStrictEqual(empty.map((answer) => answer.header("content-length")), ["0", "0"])
     }))
