@@ -5,6 +5,7 @@
 import * as Effect from "effect/Effect"
 import type { HttpResponseBody, HttpSend } from "../schema/Event.ts"
 import type { Headers } from "../schema/Scope.ts"
+import type { SwitchesProtocols } from "./ByteTunnel.ts"
 import type { Exchange, HttpExchange, LifespanExchange, SseExchange, WebSocketExchange } from "./Exchange.ts"
 import type { SendError } from "./SendError.ts"
 
@@ -81,7 +82,10 @@ export const byType = <E = never, R = never>(handlers: {
 export const derive = <X extends Exchange>(
   outer: X,
   changes: { readonly [K in "scope" | "receive" | "send"]?: X[K] }
-): X => new Derived(outer as never, changes as never) as unknown as X
+): X => {
+  const isImmediate = changes.send === undefined && "handle" in outer
+  return new (isImmediate ? ImmediateDerived : Derived)(outer as never, changes as never) as unknown as X
+}
 
 class Derived {
   readonly outer: HttpExchange
@@ -107,6 +111,19 @@ class Derived {
   }
   get transport() {
     return this.outer.transport
+  }
+  get switchProtocols(): SwitchesProtocols["switchProtocols"] | undefined {
+    const outer = this.outer as HttpExchange & Partial<SwitchesProtocols>
+    return outer.switchProtocols === undefined
+      ? undefined
+      : (protocol, headers) => outer.switchProtocols!(protocol, headers)
+  }
+}
+
+/** A server's exchange takes an event by a call as well (internal/ResponseWriter.ts); so does a copy with its `send`. */
+class ImmediateDerived extends Derived {
+  handle(event: HttpSend): Effect.Effect<void, SendError> {
+    return (this.outer as unknown as ImmediateDerived).handle(event)
   }
 }
 
