@@ -2,7 +2,6 @@
 import * as net from "node:net"
 import * as tls from "node:tls"
 import { requestBytes, ResponseReader } from "./response.mjs"
-import { requestBody } from "./scenarios.mjs"
 
 /**
  * Sends `count` requests in one write and yields their answers, in order.
@@ -43,7 +42,7 @@ export const ask = (port, request, count, secure = false) =>
     })
     socket.on("error", fail)
     socket.on("close", () => fail(new Error("the connection was closed before the answer was complete")))
-    socket.write(requestBytes(request, requestBody(request.bodyBytes)).repeat(count), "latin1")
+    socket.write(requestBytes(request).repeat(count), "latin1")
   })
 
 /**

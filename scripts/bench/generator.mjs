@@ -9,11 +9,10 @@
 import * as net from "node:net"
 import * as tls from "node:tls"
 import { requestBytes, ResponseReader } from "./response.mjs"
-import { requestBody } from "./scenarios.mjs"
 
 /** @type {import("./load.mjs").Job} */
 const job = JSON.parse(process.argv[2] ?? "{}")
-const requests = requestBytes(job.request, requestBody(job.request.bodyBytes)).repeat(job.pipeline)
+const requests = requestBytes(job.request).repeat(job.pipeline)
 const started = process.hrtime.bigint()
 let completed = 0
 let errors = 0

@@ -3,6 +3,7 @@ import { execFile, spawnSync } from "node:child_process"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 import { pinned } from "./process.mjs"
+import { contentTypeOf } from "./response.mjs"
 
 /**
  * @typedef {object} Job
@@ -40,6 +41,6 @@ const bundledCommand = (job) => [process.execPath, here("generator.mjs"), JSON.s
 /** @param {Job} job */
 const wrkCommand = ({ connections, durationMillis, pipeline, port, request, secure }) => {
   const load = ["-t", "1", "-c", `${connections}`, "-d", `${Math.round(durationMillis / 1000)}s`]
-  const script = [request.method, request.path, `${request.bodyBytes}`, `${pipeline}`]
+  const script = [request.method, request.path, request.body, contentTypeOf(request), `${pipeline}`]
   return ["wrk", ...load, "-s", here("wrk.lua"), `http${secure ? "s" : ""}://127.0.0.1:${port}`, "--", ...script]
 }

@@ -103,13 +103,16 @@ export class ResponseReader {
   }
 }
 
+/** @param {import("./scenarios.mjs").Exchange} request */
+export const contentTypeOf = ({ contentType = "application/octet-stream" }) => contentType
+
 /**
  * The bytes of one request.
  *
  * @param {import("./scenarios.mjs").Exchange} request
- * @param {string} body
  */
-export const requestBytes = ({ method, path }, body) =>
-  `${method} ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n${
-    body === "" ? "" : `Content-Type: application/octet-stream\r\nContent-Length: ${body.length}\r\n`
-  }\r\n${body}`
+export const requestBytes = (request) => {
+  const { body, method, path } = request
+  const fields = `Content-Type: ${contentTypeOf(request)}\r\nContent-Length: ${body.length}\r\n`
+  return `${method} ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n${body === "" ? "" : fields}\r\n${body}`
+}

@@ -3,7 +3,8 @@ import { existsSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 
 /**
- * @typedef {"http" | "ws" | "sse" | "h2" | "tls"} Wire what a server and a scenario have in common
+ * @typedef {"http" | "routes" | "rpc" | "express" | "ws" | "sse" | "h2" | "tls"} Wire what a server and a scenario have in
+ *   common
  *
  * @typedef {object} Contestant
  * @property {string} name unique on each wire
@@ -45,6 +46,14 @@ export const roster = [
   contestant("effect"),
   contestant("slipway-effect"),
   contestant("bun"),
+  contestant("slipway-10", ["routes"], "slipway-routes-10"),
+  contestant("slipway-1000", ["routes"], "slipway-routes-1000"),
+  contestant("fastify-10", ["routes"], "fastify-routes-10"),
+  contestant("fastify-1000", ["routes"], "fastify-routes-1000"),
+  contestant("slipway", ["rpc"], "slipway-rpc"),
+  contestant("jayson", ["rpc"]),
+  contestant("slipway", ["express"], "slipway-express"),
+  contestant("node-http", ["express"], "node-express"),
   contestant("slipway", ["ws", "sse", "h2"], "slipway-wires"),
   contestant("slipway", ["tls"], "slipway-tls"),
   contestant("ws", ["ws"]),

@@ -8,7 +8,8 @@ import { hello, large, streamPiece, streamPieces } from "./servers/common.mjs"
  * @typedef {object} Exchange
  * @property {"GET" | "POST"} method
  * @property {string} path
- * @property {number} bodyBytes size of the request body, filled by `requestBody`
+ * @property {string} body of the request, ASCII
+ * @property {string} [contentType] of the body. Default `application/octet-stream`
  *
  * @typedef {object} Common
  * @property {string} name
@@ -48,12 +49,12 @@ import { hello, large, streamPiece, streamPieces } from "./servers/common.mjs"
  * @typedef {Throughput | Special} Scenario
  */
 
-/** @param {number} bytes a multiple of 16 */
-export const requestBody = (bytes) => "0123456789abcdef".repeat(bytes / 16)
-
 /** @type {Exchange} */
-const getHello = { method: "GET", path: "/", bodyBytes: 0 }
-const echoBytes = 10_240
+const getHello = { method: "GET", path: "/", body: "" }
+/** 10 KiB. */
+const echoed = "0123456789abcdef".repeat(640)
+
+const call = JSON.stringify({ jsonrpc: "2.0", method: "subtract", params: [42, 23], id: 1 })
 
 const timed = /** @type {const} */ ({ kind: "throughput", unit: "request", canned: false })
 const usual = /** @type {const} */ ({
@@ -83,28 +84,28 @@ const overHttp = [
     ...usual,
     name: "json",
     title: "a small object, serialized for each request",
-    request: { method: "GET", path: "/json", bodyBytes: 0 },
+    request: { method: "GET", path: "/json", body: "" },
     answer: Buffer.from(JSON.stringify({ message: hello }))
   },
   {
     ...usual,
     name: "path",
     title: "a path parameter and a query field",
-    request: { method: "GET", path: "/users/42?fields=name", bodyBytes: 0 },
+    request: { method: "GET", path: "/users/42?fields=name", body: "" },
     answer: Buffer.from("42 name")
   },
   {
     ...usual,
     name: "echo",
     title: "a POST of 10 KiB, answered with the same bytes",
-    request: { method: "POST", path: "/echo", bodyBytes: echoBytes },
-    answer: Buffer.from(requestBody(echoBytes))
+    request: { method: "POST", path: "/echo", body: echoed },
+    answer: Buffer.from(echoed)
   },
   {
     ...usual,
     name: "stream",
     title: "1 MiB in pieces of 16 KiB, chunked",
-    request: { method: "GET", path: "/stream", bodyBytes: 0 },
+    request: { method: "GET", path: "/stream", body: "" },
     answer: Buffer.concat(Array.from({ length: streamPieces }, () => streamPiece)),
     framing: "chunked"
   },
@@ -132,6 +133,39 @@ const overHttp = [
     title: "from spawn to the first answer",
     request: getHello,
     canned: true
+  }
+]
+
+/**
+ * Parts of the toolkit beside what else does their work.
+ *
+ * @type {ReadonlyArray<Scenario>}
+ */
+const withToolkit = [
+  {
+    ...usual,
+    wire: "routes",
+    name: "routes",
+    title: "one of 10 routes and one of 1,000, each with a parameter",
+    request: { method: "GET", path: "/group7/items/42", body: "" },
+    bars: [{ server: "slipway-1000", peer: "slipway-10", most: 1.05 }],
+    answer: Buffer.from("item 42")
+  },
+  {
+    ...usual,
+    wire: "rpc",
+    name: "rpc",
+    title: "a JSON-RPC call over HTTP",
+    request: { method: "POST", path: "/", body: call, contentType: "application/json" },
+    answer: Buffer.from(JSON.stringify({ jsonrpc: "2.0", id: 1, result: 19 }))
+  },
+  {
+    ...usual,
+    wire: "express",
+    name: "express",
+    title: "a route of an Express app",
+    request: { method: "GET", path: "/users/42?fields=name", body: "" },
+    answer: Buffer.from("42 name")
   }
 ]
 
@@ -239,4 +273,4 @@ const overTls = [
 ]
 
 /** In the order of the page. */
-export const scenarios = [...overHttp, ...overWebSocket, ...overSse, ...overHttp2, ...overTls]
+export const scenarios = [...overHttp, ...withToolkit, ...overWebSocket, ...overSse, ...overHttp2, ...overTls]

@@ -78,7 +78,7 @@ const startCommandLine = async () => {
   })
   const deadline = performance.now() + giveUpMillis
   while (alive && performance.now() < deadline) {
-    const answered = await ask(port, { method: "GET", path: "/", bodyBytes: 0 }, 1).then(() => true, () => false)
+    const answered = await ask(port, { method: "GET", path: "/", body: "" }, 1).then(() => true, () => false)
     if (answered) {
       return new RunningServer(commandLine, child, port)
     }

@@ -1,16 +1,14 @@
--- Builds the request that the arguments describe (method, path, body bytes, pipeline depth) and reports as JSON.
--- The body is what `requestBody` in scenarios.mjs makes.
+-- Builds the request that the arguments describe (method, path, body, its type, pipeline depth) and reports as JSON.
 local pipelined
 
 function init(args)
   wrk.method = args[1]
   wrk.path = args[2]
-  local size = tonumber(args[3])
-  if size > 0 then
-    wrk.body = string.rep("0123456789abcdef", size / 16)
-    wrk.headers["Content-Type"] = "application/octet-stream"
+  if #args[3] > 0 then
+    wrk.body = args[3]
+    wrk.headers["Content-Type"] = args[4]
   end
-  local depth = tonumber(args[4])
+  local depth = tonumber(args[5])
   if depth > 1 then
     pipelined = string.rep(wrk.format(), depth)
     request = function() return pipelined end

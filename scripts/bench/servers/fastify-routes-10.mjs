@@ -1,0 +1,4 @@
+/** Fastify with 10 routes. */
+import { serveRoutes } from "./fastify-routes.mjs"
+
+await serveRoutes(10)
