@@ -52,6 +52,18 @@ describe("docs/errors.md", () => {
     })
   }
 
+  it("lists the problems of InvalidMessage and the reasons of CallError, and no others", () => {
+    const listed = (heading: string) => sorted(rowsBelow(heading).map(([reason]) => reason!))
+    const union = (path: string, name: string) =>
+      sorted(
+        [...new RegExp(`type ${name} =((?:\\s*\\|?\\s*"\\w+")+)`).exec(read(path))![1]!.matchAll(/"(\w+)"/g)].map((
+          [, tag]
+        ) => tag!)
+      )
+    assert.deepStrictEqual(listed("InvalidMessage"), union("src/app/internal/SessionCodec.ts", "MessageProblem"))
+    assert.deepStrictEqual(listed("CallError"), union("src/app/internal/JsonRpcError.ts", "CallErrorReason"))
+  })
+
   it("lists the reasons of ServerError, and no others", () => {
     const tags = tagsOf("src/service/Server.ts").filter((tag) => tag !== "tcp" && tag !== "unix")
     assert.deepStrictEqual(sorted(rowsBelow("ServerError").map(([reason]) => reason!)), sorted(tags))

@@ -30,9 +30,8 @@ export class RawSocket implements Upgrade {
     const protocol = Target.header(exchange.scope, "upgrade")
     const options = Target.header(exchange.scope, "connection")?.toLowerCase().split(",") ?? []
     const isAsked = protocol !== undefined && options.some((option) => option.trim() === "upgrade")
-    return isAsked && "switchProtocols" in exchange
-      ? new RawSocket(exchange as Switching, protocol, restOfBody)
-      : undefined
+    const canSwitch = (exchange as Partial<SwitchesProtocols>).switchProtocols !== undefined
+    return isAsked && canSwitch ? new RawSocket(exchange as Switching, protocol, restOfBody) : undefined
   }
 
   constructor(exchange: Switching, protocol: string, restOfBody: Effect.Effect<void, unknown>) {
