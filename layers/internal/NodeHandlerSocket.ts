@@ -60,7 +60,10 @@ class IdleTimer {
 }
 
 /** Makes the two ends: ours, and the one a handler sees as its socket. */
-export const make = (exchange: RequestExchange, context: Context.Context<never>) => {
+export const make = (
+  exchange: RequestExchange,
+  context: Context.Context<never>
+): { readonly ours: PipeEnd; readonly socket: PipeEnd } => {
   const { client, scheme, server } = exchange.scope
   const [ours, socket] = makePipe({ bufferBytes, serverHighWaterMark: bufferBytes })
   const timer = new IdleTimer(socket, context)

@@ -1,0 +1,60 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Schema from "effect/Schema"
+import * as RouteTarget from "../../../src/app/internal/RouteTarget.ts"
+import * as RequestTarget from "../../../src/protocol/RequestTarget.ts"
+
+describe("RouteTarget", () => {
+  it("takes the mount point off the raw path", () => {
+    const cases: ReadonlyArray<readonly [rawPath: string, rootPath: string, path: string]> = [
+      ["/a/b", "", "/a/b"],
+      ["/a/b", "/a", "/b"],
+      ["/a", "/a", "/"],
+      ["/a/", "/a", "/"],
+      ["/ab", "/a", "/ab"],
+      ["/b", "/a", "/b"],
+      ["/a%2Fb/c%2Fd", "/a/b", "/c%2Fd"],
+      ["/%C3%A9/x", "/é", "/x"],
+      ["/%61", "/a", "/"],
+      ["*", "", "*"]
+    ]
+    for (const [rawPath, rootPath, path] of cases) {
+      assert.strictEqual(RouteTarget.pathOf({ rawPath, rootPath }), path, `${rawPath} below ${rootPath}`)
+    }
+  })
+
+  it("cuts at slashes and decodes afterwards", () => {
+    assert.deepStrictEqual(RouteTarget.segmentsOf("/"), [""])
+    assert.deepStrictEqual(RouteTarget.segmentsOf("/a//b/"), ["a", "", "b", ""])
+    assert.deepStrictEqual(RouteTarget.segmentsOf("/a%2Fb/%25/%C3%A9"), ["a/b", "%", "é"])
+  })
+
+  it.prop(
+    "decodes as the server does",
+    [Schema.Array(Schema.Literals(["a", "/", "%41", "%C3%A9", "%ff", "%", "%2", "%zz", "+"]))],
+    ([parts]) => {
+      const raw = parts.join("")
+      assert.strictEqual(RouteTarget.decode(raw), RequestTarget.decodePath(raw))
+    }
+  )
+
+  it("reads hosts without port, case and final dot", () => {
+    const host = (value: string) => RouteTarget.hostOf({ headers: [["host", value]] })
+    const cases = {
+      "A.Test": "a.test",
+      "a.test:80": "a.test",
+      "a.test.:80": "a.test",
+      "[::1]:80": "[::1]",
+      "[::1]": "[::1]"
+    }
+    for (const [value, expected] of Object.entries(cases)) assert.strictEqual(host(value), expected)
+    assert.strictEqual(RouteTarget.hostOf({ headers: [] }), "")
+  })
+
+  it("keeps locations on the site", () => {
+    assert.strictEqual(RouteTarget.location("", "/a", "q"), "/a?q")
+    assert.strictEqual(RouteTarget.location("/é x", "/a"), "/%C3%A9%20x/a")
+    for (const path of ["//evil.test/", "/\\evil.test/", "\\\\evil.test/", "///evil.test/"]) {
+      assert.strictEqual(new URL(RouteTarget.location("", path), "http://own.test").host, "own.test", path)
+    }
+  })
+})
