@@ -66,8 +66,8 @@ const firstProgram = (): string => {
   return program.replace("port: 5000", "port: 0")
 }
 
-/** Compiles app.ts of the project; a type error is a defect that shows it. */
-const compile = Effect.fnUntraced(function*(folder: string, source: string) {
+/** Compiles a program of the project; a type error is a defect that shows it. */
+const compile = Effect.fnUntraced(function*(folder: string, source: string, name = "app") {
   const compilerOptions = {
     target: "ES2023",
     lib: ["ES2023", "DOM", "DOM.Iterable", "DOM.AsyncIterable"],
@@ -76,9 +76,10 @@ const compile = Effect.fnUntraced(function*(folder: string, source: string) {
     strict: true,
     exactOptionalPropertyTypes: true
   }
-  fs.writeFileSync(path.join(folder, "app.ts"), source)
-  fs.writeFileSync(path.join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["app.ts"] }))
-  yield* run(folder, process.execPath, path.join(root, "node_modules/typescript/bin/tsc"), "-p", ".")
+  const config = path.join(folder, `tsconfig.${name}.json`)
+  fs.writeFileSync(path.join(folder, `${name}.ts`), source)
+  fs.writeFileSync(config, JSON.stringify({ compilerOptions, files: [`${name}.ts`] }))
+  yield* run(folder, process.execPath, path.join(root, "node_modules/typescript/bin/tsc"), "-p", config)
 })
 
 // The program does not say where it listens, so this is loaded before it and does.
@@ -139,15 +140,39 @@ describe("package", () => {
     it.effect("has one door for each public layer and none for internals", () =>
       Effect.gen(function*() {
         const { folder, packed } = yield* Project
-        const doors = packed.flatMap((name) => /^dist\/layers\/(\w+)\.js$/.exec(name)?.[1] ?? [])
-        assert.isAbove(doors.length, 0)
+        const layers = packed.flatMap((name) => /^dist\/layers\/(\w+)\.js$/.exec(name)?.[1] ?? [])
+        assert.include(layers, "TestClient")
+        // Tests have a door of their own.
+        const doors = ["testing", ...layers.flatMap((name) => name === "TestClient" ? [] : [`layers/${name}`])]
         const script = `
-          const doors = ${JSON.stringify(doors)}
-          for (const door of doors) await import("slipway/layers/" + door)
-          await import("slipway/layers/internal/ServerCore").catch((error) => console.log(error.code))
+          for (const door of ${JSON.stringify(doors)}) await import("slipway/" + door)
+          for (const door of ["layers/internal/ServerCore", "layers/TestClient"]) {
+            await import("slipway/" + door).catch((error) => console.log(error.code))
+          }
         `
         const printed = yield* run(folder, process.execPath, "--input-type=module", "--eval", script)
-        assert.strictEqual(printed, "ERR_PACKAGE_PATH_NOT_EXPORTED\n")
+        assert.strictEqual(printed, "ERR_PACKAGE_PATH_NOT_EXPORTED\n".repeat(2))
+      }), 60_000)
+
+    it.effect("type-checks routes, an HttpApi and a test of a user", () =>
+      Effect.gen(function*() {
+        const { folder } = yield* Project
+        for (const name of ["todos", "api"]) {
+          yield* compile(folder, fs.readFileSync(path.join(root, `examples/${name}.ts`), "utf8"), name)
+        }
+        yield* compile(
+          folder,
+          `import * as Effect from "effect/Effect"
+           import { Router } from "slipway"
+           import * as TestClient from "slipway/testing"
+           const routes = Router.make(Router.get("/:name", ({ path }) => Effect.succeed(path.name)))
+           export const test = Effect.gen(function*() {
+             const client = yield* TestClient.make(routes)
+             const response = yield* client.get("/x")
+             return (yield* response.text) satisfies string
+           })`,
+          "user"
+        )
       }), 60_000)
 
     it.effect("packs what was built, its sources and its papers, and nothing else", () =>
