@@ -62,9 +62,15 @@ const arrows: Readonly<Record<string, Arrow>> = {
   "src/protocol": { values: [], packages: [] },
   "src/schema": { values: [], packages: ["effect"] },
   "src/service": { values: ["src/schema"], types: ["src/app"], packages: ["effect"] },
-  // The phrases of the registry of statuses are a table of words, and no engine.
+  // A table of words, how paths are decoded, how lists in fields are read: grammar, and no engine.
   "src/app": {
-    values: ["src/service", "src/schema", "src/protocol/ReasonPhrases.ts"],
+    values: [
+      "src/service",
+      "src/schema",
+      "src/protocol/FieldList.ts",
+      "src/protocol/ReasonPhrases.ts",
+      "src/protocol/RequestTarget.ts"
+    ],
     types: ["src/protocol"],
     packages: ["effect"]
   },

@@ -2,22 +2,14 @@
  * The path of a request as routers see it: the raw path below the mount point, cut at its slashes and then decoded
  * segment by segment, so that an encoded slash stays inside of its segment.
  */
+import { decodePath } from "../../protocol/RequestTarget.ts"
 import type { ClientExchange } from "../Exchange.ts"
+import * as Target from "./Target.ts"
 
 type ClientScope = ClientExchange["scope"]
 
 /** The raw path below the mount point. Begins with a slash, except for targets that are no paths (`*`). */
-export const pathOf = ({ rawPath, rootPath }: Pick<ClientScope, "rawPath" | "rootPath">): string => {
-  if (rootPath === "") return rawPath
-  if (rawPath.startsWith(rootPath) && isBoundary(rawPath, rootPath.length)) return rawPath.slice(rootPath.length) || "/"
-  // The mount point is decoded: the raw one is the beginning that decodes to it.
-  for (let end = rawPath.indexOf("/", 1); end !== -1; end = rawPath.indexOf("/", end + 1)) {
-    if (decode(rawPath.slice(0, end)) === rootPath) return rawPath.slice(end)
-  }
-  return decode(rawPath) === rootPath ? "/" : rawPath
-}
-
-const isBoundary = (path: string, end: number): boolean => path.length === end || path[end] === "/"
+export const pathOf = (scope: Pick<ClientScope, "rawPath" | "rootPath">): string => Target.mountedPath(scope) || "/"
 
 /** The segments of a raw path, decoded. One pass: `split` and a regular expression take 0.2 µs more (Node 20). */
 export const segmentsOf = (path: string): Array<string> => {
@@ -32,27 +24,8 @@ export const segmentsOf = (path: string): Array<string> => {
     } else if (code === 37) isPlain = false
   }
   segments.push(path.slice(start))
-  return isPlain ? segments : segments.map(decode)
+  return isPlain ? segments : segments.map(decodePath)
 }
-
-/**
- * Decodes as the server decodes paths: percent-escapes, then UTF-8; where that fails, each byte is the character of its
- * value, and a `%` that starts no escape stays as it is.
- */
-export const decode = (raw: string): string => {
-  try {
-    return decodeURIComponent(raw)
-  } catch {
-    const bytes = raw.replace(/%([0-9a-fA-F]{2})/g, (_, digits) => String.fromCharCode(parseInt(digits, 16)))
-    try {
-      return utf8.decode(Uint8Array.from(bytes, (char) => char.charCodeAt(0)))
-    } catch {
-      return bytes
-    }
-  }
-}
-
-const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
 
 /** The host that a request names, in lower case and without port and final dot; empty when it names none. */
 export const hostOf = (scope: Pick<ClientScope, "headers">): string => {

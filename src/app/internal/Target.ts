@@ -1,7 +1,8 @@
 /**
  * What a request asks for, in the forms that handlers and adapters need: the path below the mount point, the same with
- * its query, and the absolute URL. Works on raw (percent-encoded) text and never decodes.
+ * its query, and the absolute URL.
  */
+import { decodePath } from "../../protocol/RequestTarget.ts"
 import type { HttpScope } from "../../schema/Scope.ts"
 
 /** Value of a header that occurs at most once, `undefined` when it is absent. */
@@ -16,15 +17,17 @@ export const header = (scope: Pick<HttpScope, "headers">, name: string): string 
  * The raw path without the mount point. Empty when the request names the mount point itself without a slash. A path
  * that does not begin with `rootPath` (a proxy in front has removed it) is returned whole.
  */
-export const mountedPath = (scope: Pick<HttpScope, "rawPath" | "rootPath">): string => {
-  const { rawPath, rootPath } = scope
+export const mountedPath = ({ rawPath, rootPath }: Pick<HttpScope, "rawPath" | "rootPath">): string => {
   if (rootPath === "") return rawPath
-  for (const prefix of [rootPath, encodeURI(rootPath)]) {
-    if (rawPath.startsWith(prefix) && (rawPath.length === prefix.length || rawPath[prefix.length] === "/")) {
-      return rawPath.slice(prefix.length)
-    }
+  const { length } = rootPath
+  if (rawPath.startsWith(rootPath) && (rawPath.length === length || rawPath[length] === "/")) {
+    return rawPath.slice(length)
   }
-  return rawPath
+  // The mount point is decoded: the raw one is the beginning that decodes to it.
+  for (let end = rawPath.indexOf("/", 1); end !== -1; end = rawPath.indexOf("/", end + 1)) {
+    if (decodePath(rawPath.slice(0, end)) === rootPath) return rawPath.slice(end)
+  }
+  return decodePath(rawPath) === rootPath ? "" : rawPath
 }
 
 /** Path below the mount point and query, as `HttpServerRequest.url` has it; begins with a slash (or is `*`). */
@@ -40,16 +43,7 @@ export const remount = (scope: HttpScope, url: string): HttpScope => {
   const isWhole = path === (mountedPath(scope) || "/")
   if (isWhole || !(whole.endsWith(path) || path === "/")) return scope
   const rawRoot = whole.endsWith(path) ? whole.slice(0, whole.length - path.length) : whole
-  return { ...scope, path: decode(path), rootPath: decode(rawRoot) }
-}
-
-/** Percent-decoded where that is possible, as it is where not. */
-const decode = (path: string): string => {
-  try {
-    return decodeURIComponent(path)
-  } catch {
-    return path
-  }
+  return { ...scope, path: decodePath(path), rootPath: decodePath(rawRoot) }
 }
 
 /** The whole URL as the client sees it; only path and query when the host is not known. */

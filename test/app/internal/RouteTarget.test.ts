@@ -1,7 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import * as Schema from "effect/Schema"
 import * as RouteTarget from "../../../src/app/internal/RouteTarget.ts"
-import * as RequestTarget from "../../../src/protocol/RequestTarget.ts"
 
 describe("RouteTarget", () => {
   it("takes the mount point off the raw path", () => {
@@ -27,15 +25,6 @@ describe("RouteTarget", () => {
     assert.deepStrictEqual(RouteTarget.segmentsOf("/a//b/"), ["a", "", "b", ""])
     assert.deepStrictEqual(RouteTarget.segmentsOf("/a%2Fb/%25/%C3%A9"), ["a/b", "%", "é"])
   })
-
-  it.prop(
-    "decodes as the server does",
-    [Schema.Array(Schema.Literals(["a", "/", "%41", "%C3%A9", "%ff", "%", "%2", "%zz", "+"]))],
-    ([parts]) => {
-      const raw = parts.join("")
-      assert.strictEqual(RouteTarget.decode(raw), RequestTarget.decodePath(raw))
-    }
-  )
 
   it("reads hosts without port, case and final dot", () => {
     const host = (value: string) => RouteTarget.hostOf({ headers: [["host", value]] })
