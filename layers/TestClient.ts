@@ -133,11 +133,15 @@ interface Wiring extends ClientOptions {
 const makeClient = (wiring: Wiring): Client => {
   const { cookies = true, failures, httpVersion = "1.1", origin, raise, state } = wiring
   const { jar, verbs } = makeHttp({ ...wiring, keepCookies: cookies, httpVersion })
+  const sessionWiring: WebSocket.Wiring = {
+    ...wiring,
+    keepCookies: (url, set) => cookies ? jar.store(url, set) : Effect.void
+  }
   const websocket: Client["websocket"] = (url, { subprotocols = [], ...options } = {}) =>
     Effect.suspend(() => {
       const plain = toRequest("GET", absolute(origin, String(url)), options)
       const complete = cookies ? jar.addTo(plain) : Effect.succeed(plain)
-      return Effect.flatMap(complete, (request) => WebSocket.open(request, subprotocols, wiring))
+      return Effect.flatMap(complete, (request) => WebSocket.open(request, subprotocols, sessionWiring))
     })
   const sse: Client["sse"] = (url, { lastEventId, method = "GET", ...options } = {}) =>
     Effect.suspend(() => {

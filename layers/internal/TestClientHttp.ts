@@ -44,8 +44,9 @@ type Verb = (url: string | URL, options?: RequestOptions) => Answered
 
 /** The cookies that are kept between requests. Names and values are those of RFC 6265, with domains, paths and expiry. */
 export interface CookieJar {
+  /** Those that have not expired. */
   readonly all: Effect.Effect<ReadonlyArray<Cookies.Cookie>>
-  /** The value of the cookie that was stored last under a name; `undefined` when there is none. */
+  /** The value of the newest cookie under a name that has not expired; `undefined` when there is none. */
   readonly get: (name: string) => Effect.Effect<string | undefined>
   /** Stores a cookie for every path of the server. Dies for a name or value that no cookie can have. */
   readonly set: (name: string, value: string, options?: Cookies.Cookie["options"]) => Effect.Effect<void>
@@ -124,9 +125,15 @@ export class Jar implements CookieJar {
     this.origin = origin
   }
 
-  readonly all = Effect.sync(() => this.stored)
+  readonly all = Clock.clockWith((clock) =>
+    Effect.sync(() => {
+      const now = clock.currentTimeMillisUnsafe()
+      return this.stored.filter(({ options }) => options?.expires === undefined || options.expires.getTime() > now)
+    })
+  )
   readonly clear = Effect.sync(() => void (this.stored = []))
-  readonly get = (name: string) => Effect.sync(() => this.stored.findLast((cookie) => cookie.name === name)?.value)
+  readonly get = (name: string) =>
+    Effect.map(this.all, (cookies) => cookies.findLast((cookie) => cookie.name === name)?.value)
   readonly set = (name: string, value: string, options?: Cookies.Cookie["options"]) =>
     Effect.suspend(() =>
       this.store(`${this.origin}/`, Cookies.fromIterable([Cookies.makeCookieUnsafe(name, value, options)]))
@@ -167,13 +174,36 @@ const executeHttp1 = (dialer: Dialer, request: HttpClientRequest.HttpClientReque
     )
   })
 
+/** The response, whose body dies with why the application failed where that has broken it off. */
+const raisingBody = (response: HttpClientResponse, raise: Raise): HttpClientResponse => {
+  const arrival = arrivals.get(response)!
+  const orRaise = (error: HttpClientError): Effect.Effect<never, HttpClientError> =>
+    Effect.flatMap(
+      raise(arrival.clientPort, 0),
+      (cause) => cause === undefined ? Effect.fail(error) : Effect.failCause(cause)
+    )
+  const reading = (part: "arrayBuffer" | "formData" | "json" | "text" | "urlParamsBody") => ({
+    get: () => Effect.catch(response[part] as Effect.Effect<unknown, HttpClientError>, orRaise)
+  })
+  const raised: HttpClientResponse = Object.create(response, {
+    arrayBuffer: reading("arrayBuffer"),
+    formData: reading("formData"),
+    json: reading("json"),
+    text: reading("text"),
+    urlParamsBody: reading("urlParamsBody"),
+    stream: { get: () => Stream.catch(response.stream, (error) => Stream.fromEffect(orRaise(error))) }
+  })
+  arrivals.set(raised, arrival)
+  return raised
+}
+
 /** Makes the client. */
 export const make = ({ dialer, httpVersion, keepCookies, origin, raise }: Options) => {
   const jar = new Jar(origin)
   const raising = (response: HttpClientResponse): Answered =>
     Effect.flatMap(
       raise(arrivals.get(response)!.clientPort, response.status),
-      (cause) => cause === undefined ? Effect.succeed(response) : Effect.failCause(cause)
+      (cause) => cause === undefined ? Effect.succeed(raisingBody(response, raise)) : Effect.failCause(cause)
     )
   const send = (requested: Requested): Answered =>
     requested.pipe(

@@ -67,7 +67,7 @@ export const open = Effect.fnUntraced(function*(
   yield* response.stream.pipe(
     Stream.decodeText,
     Stream.runForEach((text) => Effect.sync(() => void parser.feed(text))),
-    Effect.matchEffect({ onFailure: () => finish(false), onSuccess: () => finish(true) }),
+    Effect.matchCauseEffect({ onFailure: () => finish(false), onSuccess: () => finish(true) }),
     Effect.forkScoped({ startImmediately: true })
   )
   const { clientPort = 0 } = arrivals.get(response) ?? {}

@@ -5,6 +5,7 @@
 import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Cookies from "effect/http/Cookies"
 import * as Headers from "effect/http/Headers"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as Option from "effect/Option"
@@ -41,9 +42,12 @@ export interface WebSocketSession {
   readonly closed: Effect.Effect<SessionClosed>
 }
 
-interface Wiring {
+/** What a session needs of its client. */
+export interface Wiring {
   readonly dialer: Dialer
   readonly raise: Raise
+  /** Keeps the cookies that an answer from `url` has set. */
+  readonly keepCookies: (url: string, cookies: Cookies.Cookies) => Effect.Effect<void>
 }
 
 interface Opened {
@@ -54,10 +58,10 @@ interface Opened {
   readonly end: Deferred.Deferred<SessionClosed>
 }
 
-const toBytes = (data: Ws.RawData): Uint8Array =>
-  Array.isArray(data) ? Buffer.concat(data) : data instanceof ArrayBuffer ? new Uint8Array(data) : data
+const toBytes = (data: Ws.RawData): Buffer =>
+  Array.isArray(data) ? Buffer.concat(data) : data instanceof ArrayBuffer ? Buffer.from(data) : data
 
-const readDenial = (message: Http.IncomingMessage, done: (denied: Denied) => void): void => {
+const readDenial = (message: Http.IncomingMessage, done: (denied: Denied, message: Http.IncomingMessage) => void) => {
   const parts: Array<Buffer> = []
   const finish = () =>
     done(
@@ -65,7 +69,8 @@ const readDenial = (message: Http.IncomingMessage, done: (denied: Denied) => voi
         status: message.statusCode!,
         headers: Headers.fromInput(message.headers as Headers.Input),
         body: Buffer.concat(parts).toString()
-      })
+      }),
+      message
     )
   message.on("data", (part: Buffer) => parts.push(part))
   message.once("close", finish)
@@ -75,7 +80,7 @@ const connect = (
   request: HttpClientRequest.HttpClientRequest,
   subprotocols: ReadonlyArray<string>,
   arrived: Opened["arrived"],
-  { dialer, raise }: Wiring
+  { dialer, keepCookies, raise }: Wiring
 ): Effect.Effect<Opened, Denied | ConnectFailed> =>
   Effect.callback((resume) => {
     let clientPort = 0
@@ -96,16 +101,18 @@ const connect = (
       return fail(error)
     }
     socket.on("upgrade", (message) => head = message)
-    const deny = (denied: Denied) =>
+    const keepOf = (message: Http.IncomingMessage | undefined) =>
+      keepCookies(request.url, Cookies.fromSetCookie(message?.headers["set-cookie"] ?? []))
+    const deny = (denied: Denied, message: Http.IncomingMessage) =>
       resume(Effect.flatMap(
-        raise(clientPort, denied.status),
+        Effect.andThen(keepOf(message), raise(clientPort, denied.status)),
         (cause): Effect.Effect<never, Denied> => cause === undefined ? Effect.fail(denied) : Effect.failCause(cause)
       ))
     socket.on("unexpected-response", (_, message) => readDenial(message, deny))
     socket.on("error", fail)
-    socket.on("open", () => resume(Effect.succeed({ socket, clientPort, head, arrived, end })))
+    socket.on("open", () => resume(Effect.as(keepOf(head), { socket, clientPort, head, arrived, end })))
     socket.on("message", (data, isBinary) =>
-      void Queue.offerUnsafe(arrived, isBinary ? toBytes(data) : toBytes(data).toString()))
+      void Queue.offerUnsafe(arrived, isBinary ? new Uint8Array(toBytes(data)) : toBytes(data).toString()))
     socket.on("close", (code, reason) => {
       const closed = new SessionClosed({ code, reason: reason.toString() })
       Deferred.doneUnsafe(end, Effect.succeed(closed))

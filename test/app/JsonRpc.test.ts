@@ -151,6 +151,10 @@ describe("JsonRpc", () => {
         [
           "an error object that is not JSON",
           Effect.fail(new JsonRpc.RpcError({ code: 1, message: "secret", data: 1n }))
+        ],
+        [
+          "an error object whose code is no integer",
+          Effect.fail(new JsonRpc.RpcError({ code: NaN, message: "secret" }))
         ]
       ] as const
     ) {
@@ -177,6 +181,17 @@ describe("JsonRpc", () => {
         )
         for (const method of ["throw", "wrong", "big"]) {
           assert.deepStrictEqual((yield* ask(rpc, method)).error, { code: -32603, message: "Internal error" } as never)
+        }
+      }).pipe(Effect.provide(capture().layer)))
+
+    it.effect("hide a result of middleware that is not JSON", () =>
+      Effect.gen(function*() {
+        for (const result of [() => "secret", Symbol("secret"), { toJSON: () => undefined }]) {
+          const rpc = JsonRpc.make(
+            { middleware: [() => Effect.succeed(result)] },
+            JsonRpc.method("a", {}, () => Effect.void)
+          )
+          assert.deepStrictEqual((yield* ask(rpc, "a")).error, { code: -32603, message: "Internal error" } as never)
         }
       }).pipe(Effect.provide(capture().layer)))
 
@@ -213,8 +228,7 @@ describe("JsonRpc", () => {
         assert.isUndefined(yield* notify(rpc, "nosuch"))
         assert.deepStrictEqual(lines.map(({ level, message }) => [level, message]), [
           ["Warn", "A JSON-RPC notification failed"],
-          ["Error", "A JSON-RPC method failed"],
-          ["Warn", "A JSON-RPC notification failed"]
+          ["Error", "A JSON-RPC method failed"]
         ])
       }).pipe(Effect.provide(layer))
     })
@@ -257,6 +271,16 @@ describe("JsonRpc", () => {
         assert.strictEqual(yield* sizes(JsonRpc.make(none), 100), 100)
         assert.strictEqual(yield* sizes(JsonRpc.make(none), 101), -32600)
         assert.strictEqual(yield* sizes(JsonRpc.make({ maxBatch: 1 }, none), 2), -32600)
+      }))
+
+    it.effect("of answers to nothing are bounded as well", () =>
+      Effect.gen(function*() {
+        const answers = (count: number) => `[${Array.from({ length: count }, () => `{"result":1}`).join()}]`
+        const { handle } = JsonRpc.make()
+        assert.strictEqual(JSON.parse((yield* handle(answers(100)))!).length, 100)
+        assert.deepInclude(JSON.parse((yield* handle(answers(101)))!), {
+          error: { code: -32600, message: "Invalid Request", data: "The batch has more than 100 requests" }
+        })
       }))
 
     it.effect("answer every good request beside one that dies", () =>

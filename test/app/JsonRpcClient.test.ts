@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as FetchHttpClient from "effect/http/FetchHttpClient"
@@ -6,10 +7,13 @@ import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientResponse from "effect/http/HttpClientResponse"
 import * as Queue from "effect/Queue"
 import * as Result from "effect/Result"
+import { MaxOpsBeforeYield } from "effect/Scheduler"
 import * as Schema from "effect/Schema"
+import * as SchemaGetter from "effect/SchemaGetter"
 import * as Socket from "effect/socket/Socket"
 import { WebSocket as Ws } from "ws"
 import * as ServerNode from "../../layers/ServerNode.ts"
+import { Calls } from "../../src/app/internal/JsonRpcCalls.ts"
 import * as JsonRpc from "../../src/app/JsonRpc.ts"
 import { capture } from "../utils/logs.ts"
 
@@ -173,6 +177,23 @@ describe("JsonRpc client", () => {
         assert.isTrue(Result.isFailure(first) && Result.isFailure(second))
       }))
 
+    it.effect("takes from an answer only what its own message has asked", () =>
+      Effect.gen(function*() {
+        const second = yield* Deferred.make<void>()
+        const result = (id: number, result: number) => ({ jsonrpc: "2.0", result, id })
+        const client = yield* overHttp((text) =>
+          text.includes(`"id":1`)
+            ? Effect.succeed(new Response(JSON.stringify([result(2, 666), result(1, 1)])))
+            : Effect.as(Deferred.await(second), new Response(JSON.stringify(result(2, 2))))
+        )
+        const waiting = yield* Effect.forkChild(
+          Effect.all([client.root({ of: 1 }), client.root({ of: 4 })], { concurrency: 2 })
+        )
+        yield* Effect.yieldNow
+        yield* Deferred.succeed(second, undefined)
+        assert.deepStrictEqual(yield* Fiber.join(waiting), [1, 2])
+      }))
+
     it.effect("reads the answers to a batch of any length", () =>
       Effect.gen(function*() {
         const generous = JsonRpc.make({ maxBatch: 150 }, root)
@@ -223,6 +244,72 @@ describe("JsonRpc client", () => {
         assert.strictEqual(error.message, "The connection ended before 'root' was answered")
         assert.deepInclude(yield* Effect.flip(client.root({ of: 1 })), { reason: "Disconnected" })
         assert.deepInclude(yield* Effect.flip(client.notify(note, ["x"])), { reason: "Disconnected" })
+      }))
+
+    for (const [how, end] of [["dies", Effect.die("lost")], ["is interrupted", Effect.interrupt]] as const) {
+      it.effect(`fails what waits when its transport ${how}`, () =>
+        Effect.gen(function*() {
+          const gate = yield* Deferred.make<void>()
+          const transport = JsonRpc.transport({
+            send: () => Effect.void,
+            receive: Effect.andThen(Deferred.await(gate), end)
+          })
+          const client = yield* JsonRpc.client(rpc, transport)
+          const waiting = yield* Effect.forkChild(Effect.flip(client.root({ of: 1 })), { startImmediately: true })
+          yield* Deferred.succeed(gate, undefined)
+          assert.deepInclude(yield* Fiber.join(waiting), { _tag: "CallError", reason: "Disconnected" })
+          assert.deepInclude(yield* Effect.flip(client.root({ of: 1 })), { reason: "Disconnected" })
+        }).pipe(quiet))
+    }
+
+    it.effect("fails what is still being sent when the line is cut", () =>
+      Effect.gen(function*() {
+        const cut = yield* Deferred.make<never, Error>()
+        const client = yield* JsonRpc.client(
+          rpc,
+          JsonRpc.transport({ send: () => Effect.never, receive: Deferred.await(cut) })
+        )
+        const sending = Effect.all([Effect.flip(client.root({ of: 1 })), Effect.flip(client.notify(note, ["x"]))], {
+          concurrency: 2
+        })
+        const waiting = yield* Effect.forkChild(sending, { startImmediately: true })
+        yield* Deferred.fail(cut, new Error("cut"))
+        for (const error of yield* Fiber.join(waiting)) assert.deepInclude(error, { reason: "Disconnected" })
+      }))
+
+    it.effect("goes on after an answer that a Schema dies of", () =>
+      Effect.gen(function*() {
+        const dying = Schema.String.pipe(Schema.decode({
+          decode: SchemaGetter.transform((): string => {
+            throw new Error("a Schema with a mistake")
+          }),
+          encode: SchemaGetter.passthrough()
+        }))
+        const dies = JsonRpc.declare("dies", { success: dying, errors: [JsonRpc.error(1, dying)] })
+        const { a, toA } = yield* line
+        const client = yield* JsonRpc.client([root, dies], a)
+        for (const outcome of [`"error":{"code":1,"message":"","data":""}`, `"result":""`]) {
+          const waiting = yield* Effect.forkChild(Effect.exit(client.dies()), { startImmediately: true })
+          yield* Queue.offer(toA, `{"jsonrpc":"2.0",${outcome},"id":${outcome.includes("error") ? 1 : 2}}`)
+          const exit = yield* Fiber.join(waiting)
+          assert.include(String(exit), "a Schema with a mistake")
+        }
+        const waiting = yield* Effect.forkChild(client.root({ of: 9 }), { startImmediately: true })
+        yield* Queue.offer(toA, `{"jsonrpc":"2.0","result":3,"id":3}`)
+        assert.strictEqual(yield* Fiber.join(waiting), 3)
+      }))
+
+    it.effect("remembers no call that was interrupted, wherever it was", () =>
+      Effect.gen(function*() {
+        const left: Array<number> = []
+        for (let steps = 0; steps < 30; steps++) {
+          const calls = new Calls(() => Effect.void)
+          const fiber = yield* Effect.forkChild(Effect.provideService(calls.call(boom), MaxOpsBeforeYield, 3))
+          for (let step = 0; step < steps; step++) yield* Effect.yieldNow
+          yield* Fiber.interrupt(fiber)
+          left.push(calls.waiting)
+        }
+        assert.deepStrictEqual(left, left.map(() => 0))
       }))
 
     it.effect("ignores the answer to a call that was given up", () =>

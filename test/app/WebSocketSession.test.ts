@@ -20,6 +20,13 @@ const orders = WebSocketSession.codec({
   message: Schema.Struct({ id: Schema.Int, due: Schema.Date, items: Schema.Array(Schema.Struct({ n: Schema.Int })) })
 })
 
+interface Nested {
+  readonly in?: Nested
+}
+const Nested: Schema.Codec<Nested> = Schema.Struct({
+  in: Schema.optionalKey(Schema.suspend((): Schema.Codec<Nested> => Nested))
+})
+
 type Plain = WebSocketSession.WebSocketSession
 
 /** Serves sessions without options, and opens one. */
@@ -109,6 +116,19 @@ describe("WebSocketSession", () => {
         yield* Deferred.succeed(gate, undefined)
         assert.deepStrictEqual(yield* Deferred.await(result), ["a", "b"])
       }))
+
+    it.effect("closes with 1007 for a message that is nested deeper than its Schema can follow", () => {
+      const { layer, lines } = capture()
+      return Effect.gen(function*() {
+        const { connect } = yield* serveSockets((exchange) =>
+          Stream.runDrain(WebSocketSession.make(exchange, { message: Nested }).messages).pipe(Effect.ignore)
+        )
+        const { said, send } = yield* open(connect)
+        yield* send(text(`${`{"in":`.repeat(20_000)}{}${"}".repeat(20_000)}`))
+        assert.deepStrictEqual(yield* said, ["close 1007 not as expected"])
+        assert.deepStrictEqual(lines.filter(({ level }) => level === "Error"), [])
+      }).pipe(Effect.provide(layer))
+    })
 
     it.effect("is empty after a decline", () =>
       Effect.gen(function*() {

@@ -25,7 +25,7 @@ import { capture } from "../utils/logs.ts"
 
 type Make = (
   app: App.App<unknown>,
-  options?: TestClient.ClientOptions
+  options?: TestClient.ClientOptions & Pick<TestClient.Options, "raiseAppErrors">
 ) => Effect.Effect<TestClient.Client, unknown, Scope.Scope>
 
 const overSockets = (
@@ -321,7 +321,7 @@ for (const [name, make] of Object.entries(subjects)) {
         yield* session.send(Uint8Array.of(1, 2))
         yield* session.sendJson({ a: 1 })
         assert.strictEqual(yield* session.receive, "hello")
-        assert.deepStrictEqual([...(yield* session.receive)], [1, 2])
+        assert.deepStrictEqual(yield* session.receive, Uint8Array.of(1, 2))
         assert.deepStrictEqual(yield* session.receiveJson, { a: 1 })
         const end = yield* session.close(4001, "done")
         // The code is repeated by the server, the reason is not.
@@ -361,6 +361,24 @@ for (const [name, make] of Object.entries(subjects)) {
         })
         assert.strictEqual(session.subprotocol, "v2")
         assert.strictEqual(yield* session.receive, "/a b=1&c=2 z kept=1; own=2")
+      }))
+
+    test("keeps the cookies that the answer to a handshake has set [C212]", () =>
+      Effect.gen(function*() {
+        const client = yield* make(App.websocket(({ receive, scope, send }) =>
+          Effect.gen(function*() {
+            const headers = [["set-cookie", `${scope.path.slice(1)}=1; Path=/`]] as const
+            if (scope.path === "/denied") {
+              yield* send({ type: "websocket.http.response.start", status: 401, headers })
+              return yield* send({ type: "websocket.http.response.body" })
+            }
+            yield* send({ type: "websocket.accept", headers })
+            yield* receive
+          })
+        ))
+        yield* client.websocket("/accepted")
+        yield* Effect.flip(client.websocket("/denied"))
+        assert.deepStrictEqual((yield* client.cookies.all).map(({ name }) => name), ["accepted", "denied"])
       }))
 
     test("fails with the answer when a WebSocket is denied [C212]", () =>
@@ -478,14 +496,17 @@ for (const [name, make] of Object.entries(subjects)) {
     test("fails a response that breaks off", () =>
       Effect.gen(function*() {
         const gate = yield* Deferred.make<void>()
-        const client = yield* make(App.http(({ send }) =>
-          Effect.gen(function*() {
-            yield* send({ type: "http.response.start", status: 200 })
-            yield* send({ type: "http.response.body", body: "half", more: true })
-            yield* Deferred.await(gate)
-            yield* Effect.die(new Error("lost"))
-          })
-        ))
+        const client = yield* make(
+          App.http(({ send }) =>
+            Effect.gen(function*() {
+              yield* send({ type: "http.response.start", status: 200 })
+              yield* send({ type: "http.response.body", body: "half", more: true })
+              yield* Deferred.await(gate)
+              yield* Effect.die(new Error("lost"))
+            })
+          ),
+          { raiseAppErrors: false }
+        )
         const response = yield* client.get("/")
         yield* Deferred.succeed(gate, undefined)
         assert.strictEqual((yield* Effect.flip(response.text)).reason._tag, "DecodeError")

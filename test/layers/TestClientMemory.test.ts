@@ -9,6 +9,7 @@ import * as Fiber from "effect/Fiber"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as TestClient from "../../layers/TestClient.ts"
 import * as App from "../../src/app/App.ts"
@@ -98,6 +99,19 @@ describe("TestClient.make", () => {
       assert.strictEqual(yield* (yield* client.get("/")).text, "shop.example")
     }))
 
+  test("keeps a cookie as long as it lives, on the clock of the test [C212]", () =>
+    Effect.gen(function*() {
+      const client = yield* TestClient.make(
+        App.http(({ send }) => App.respond(send, 200, "", [["set-cookie", "session=s; Max-Age=60"]]))
+      )
+      yield* client.get("/")
+      yield* TestClock.adjust("59 seconds")
+      assert.strictEqual(yield* client.cookies.get("session"), "s")
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* client.cookies.get("session"), undefined)
+      assert.deepStrictEqual(yield* client.cookies.all, [])
+    }))
+
   test("dies for a request with two bodies", () =>
     Effect.gen(function*() {
       const client = yield* TestClient.make(hello)
@@ -150,6 +164,30 @@ describe("TestClient.make, when the application fails", () => {
       yield* TestClock.adjust("1 second")
       assert.strictEqual(yield* defectOf(events.next), broken)
     }))
+
+  for (const httpVersion of ["1.1", "2"] as const) {
+    test(`dies with it where a body breaks off, over HTTP/${httpVersion} [C212]`, () =>
+      Effect.gen(function*() {
+        const halfway = App.http(({ send }) =>
+          Effect.gen(function*() {
+            yield* send({ type: "http.response.start", status: 200 })
+            yield* send({ type: "http.response.body", body: "half", more: true })
+            yield* Effect.sleep("1 second")
+            return yield* Effect.fail(broken)
+          })
+        )
+        const client = yield* TestClient.make(halfway, { httpVersion })
+        const responses = [yield* client.get("/"), yield* client.get("/"), yield* client.get("/")] as const
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual(yield* defectOf(responses[0].text), broken)
+        assert.strictEqual(yield* defectOf(responses[1].arrayBuffer), broken)
+        assert.strictEqual(yield* defectOf(Stream.runDrain(responses[2].stream)), broken)
+        const lenient = yield* TestClient.make(halfway, { httpVersion, raiseAppErrors: false })
+        const response = yield* lenient.get("/")
+        yield* TestClock.adjust("1 second")
+        assert.strictEqual((yield* Effect.flip(response.text)).reason._tag, "DecodeError")
+      }))
+  }
 
   test("dies with what a handler has answered with 500 itself, and keeps to any other status [C212]", () =>
     Effect.gen(function*() {

@@ -91,14 +91,16 @@ export class Calls implements Caller {
             answer: Deferred.makeUnsafe<unknown, unknown>(),
             declaration
           }))
-          ids.forEach((id, at) => this.waiters.set(id, waiters[at]!))
-          this.onCall()
-          const sent = this.hasEnded
-            ? Effect.sync(() => this.fail(ids, { reason: "Disconnected" }))
-            : Effect.catch(
-              this.write(isBatch ? Message.batchText(texts) : texts[0]!, ids),
-              (failure) => Effect.sync(() => this.fail(ids, failure))
-            )
+          const sent = Effect.suspend(() => {
+            ids.forEach((id, at) => this.waiters.set(id, waiters[at]!))
+            this.onCall()
+            return this.hasEnded
+              ? Effect.sync(() => this.fail(ids, { reason: "Disconnected" }))
+              : Effect.catch(
+                this.write(isBatch ? Message.batchText(texts) : texts[0]!, ids),
+                (failure) => Effect.sync(() => this.fail(ids, failure))
+              )
+          })
           return Effect.ensuring(
             Effect.andThen(sent, Effect.forEach(waiters, ({ answer }) => Effect.result(Deferred.await(answer)))),
             Effect.sync(() => ids.forEach((id) => this.waiters.delete(id)))
@@ -112,16 +114,14 @@ export class Calls implements Caller {
     const waiter = typeof response.id === "number" ? this.waiters.get(response.id) : undefined
     if (waiter === undefined) return Effect.logDebug("A JSON-RPC answer belongs to no call")
     const { wire } = waiter.declaration
-    if (response.error !== undefined) {
-      return Effect.flatMap(wire.decodeError(response.error), (error) => Deferred.fail(waiter.answer, error))
-    }
-    return Effect.flatMap(
-      Effect.exit(Effect.mapError(
+    const outcome = response.error === undefined
+      ? Effect.mapError(
         wire.decodeSuccess(response.result),
         (cause) => new CallError({ reason: "InvalidAnswer", method: waiter.method, cause })
-      )),
-      (exit) => Deferred.done(waiter.answer, exit)
-    )
+      )
+      : Effect.flatMap(wire.decodeError(response.error), Effect.fail)
+    // A Schema that dies of an answer is a matter of its caller, not of the connection.
+    return Effect.flatMap(Effect.exit(outcome), (exit) => Deferred.done(waiter.answer, exit))
   }
 
   /** Fails those of `ids` that still wait: with `error` when the other side gave one that names no call. */

@@ -3,7 +3,10 @@
  * the answer back (HTTP), or sends and receives texts in any order (WebSocket and everything like it), and then the
  * other side may call as well.
  */
+import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import type * as Result from "effect/Result"
@@ -82,12 +85,16 @@ export const make = <D extends AnyDeclaration, R>(
 const asking = ({ ask }: Asking, bounds: Message.Bounds): Calls => {
   const write: Write = (text, ids) =>
     Effect.flatMap(ask(text), (answer) => {
-      const items = answer === undefined ? [] : Message.parse(answer, bounds).items
+      const items = answer === undefined ? [] : Message.parse(answer, bounds, true).items
       const responses = items.filter((item) => item._tag === "Response")
+      const asked = new Set<Message.Id>(ids)
       // An error for the whole message has no id, and only this message can be meant.
       const refusal = responses.find(({ error, id }) => id === null && error !== undefined)?.error
       return Effect.andThen(
-        Effect.forEach(responses, (response) => calls.deliver(response), { discard: true }),
+        // What another message asks is answered to that one.
+        Effect.forEach(responses.filter(({ id }) => asked.has(id)), (response) => calls.deliver(response), {
+          discard: true
+        }),
         Effect.sync(() => calls.fail(ids, { reason: "InvalidAnswer" }, refusal))
       )
     })
@@ -97,12 +104,18 @@ const asking = ({ ask }: Asking, bounds: Message.Bounds): Calls => {
 
 const duplex = <R>({ receive, send }: Duplex, { dispatch, limits }: Serves<R>) =>
   Effect.gen(function*() {
-    const session = yield* Session.make({ dispatch, limits, write: send, exchange: undefined, gone: Effect.never })
+    const ended = Deferred.makeUnsafe<never, WriteFailure>()
+    // What waits for its turn to be sent must not wait for a line that is cut.
+    const write: Write = (text) => Effect.raceFirst(send(text), Deferred.await(ended))
+    const session = yield* Session.make({ dispatch, limits, write, exchange: undefined, gone: Effect.never })
+    const reading = Effect.forever(Effect.flatMap(Effect.mapError(receive, ({ cause }) => cause), session.receive))
     yield* Effect.forkScoped(
-      Effect.catch(
-        Effect.forever(Effect.flatMap(receive, session.receive)),
-        ({ cause }) => Effect.sync(() => session.calls.end(cause))
-      )
+      Effect.catchCause(reading, (cause) => {
+        const because = Cause.squash(cause)
+        session.calls.end(because)
+        Deferred.doneUnsafe(ended, Exit.fail(gone(because)))
+        return Cause.hasDies(cause) ? Effect.logError("A JSON-RPC transport failed", cause) : Effect.void
+      })
     )
     return session.calls
   })

@@ -132,7 +132,7 @@ const perform = <R>(run: Run<R>, { id, method, params }: Message.Request, link: 
     Effect.catch((error) =>
       id !== undefined
         ? Effect.sync(() => Message.errorText(id, error))
-        : Effect.as(logged(method, Effect.logWarning("A JSON-RPC notification failed", Cause.fail(error))), undefined)
+        : Effect.as(logged(method, failedNotification(error)), undefined)
     ),
     // An interruption from outside never comes by here; one that the method made itself is a defect like any other.
     Effect.catchCause((cause) =>
@@ -148,5 +148,12 @@ const perform = <R>(run: Run<R>, { id, method, params }: Message.Request, link: 
     R
   >
 }
+
+/** Parameters that do not fit are the client's fault: however many it sends, they fill no log. */
+const failedNotification = (error: RpcError): Effect.Effect<void> =>
+  Effect.logWithLevel(error.code === codes.invalidParams ? "Debug" : "Warn")(
+    "A JSON-RPC notification failed",
+    Cause.fail(error)
+  )
 
 const logged = (method: string, log: Effect.Effect<void>): Effect.Effect<void> => Effect.annotateLogs(log, { method })

@@ -1,6 +1,7 @@
 /**
  * JSON-RPC texts and what they say, both ways, without running anything. Owns the shapes of section 4 and 5, the bounds
- * on batches and nesting, and the rule which ids can be kept exactly. Never throws: what is wrong with a text is data.
+ * on batches and nesting, and the rule which ids can be kept exactly. What is wrong with a text of theirs is data; what
+ * cannot be said in one of ours throws.
  *
  * **Source** JSON-RPC 2.0 sections 4 to 6.
  */
@@ -74,8 +75,8 @@ const invalid = (id: Id, problem?: string): Invalid => ({
 /** A Response where nobody has asked anything. */
 export const unasked = ({ id }: Response): Invalid => invalid(id)
 
-/** Reads a text. Bytes must be UTF-8. */
-export const parse = (text: string | Uint8Array, bounds: Bounds): Message => {
+/** Reads a text. Bytes must be UTF-8. `mayAnswer`: whoever sent it may have been asked something. */
+export const parse = (text: string | Uint8Array, bounds: Bounds, mayAnswer = false): Message => {
   let value: unknown
   try {
     const decoded = typeof text === "string" ? text : strictDecoder.decode(text)
@@ -87,7 +88,7 @@ export const parse = (text: string | Uint8Array, bounds: Bounds): Message => {
   if (!Array.isArray(value)) return { isBatch: false, items: [toItem(value)] }
   if (value.length === 0) return refused("The batch is empty")
   // Answers to a batch of ours are as many as we asked for.
-  if (value.length > bounds.maxBatch && !value.every(isAnswer)) {
+  if (value.length > bounds.maxBatch && !(mayAnswer && value.every(isAnswer))) {
     return refused(`The batch has more than ${bounds.maxBatch} requests`)
   }
   return { isBatch: true, items: value.map(toItem) }
@@ -159,12 +160,18 @@ const toError = (error: unknown): WireError => {
 
 // ---- what we say
 
-export const resultText = (id: Id, result: unknown): string =>
-  `{"jsonrpc":"2.0","result":${JSON.stringify(result ?? null)},"id":${JSON.stringify(id)}}`
+export const resultText = (id: Id, result: unknown): string => {
+  // A function, a symbol, or what its toJSON makes of it has no text at all.
+  const text = JSON.stringify(result ?? null) as string | undefined
+  if (text === undefined) throw new TypeError("The result is not JSON")
+  return `{"jsonrpc":"2.0","result":${text},"id":${JSON.stringify(id)}}`
+}
 
-/** Only the three members of an error object, whatever else `error` has. */
-export const errorText = (id: Id, { code, data, message }: WireError): string =>
-  `{"jsonrpc":"2.0","error":${JSON.stringify({ code, message, data })},"id":${JSON.stringify(id)}}`
+/** Only the three members of an error object, whatever else `error` has. Section 5.1: the code MUST be an integer. */
+export const errorText = (id: Id, { code, data, message }: WireError): string => {
+  if (!Number.isInteger(code)) throw new TypeError(`The code of an error object must be an integer, not ${code}`)
+  return `{"jsonrpc":"2.0","error":${JSON.stringify({ code, message, data })},"id":${JSON.stringify(id)}}`
+}
 
 export const internalErrorText = (id: Id): string => errorText(id, internalError)
 

@@ -78,7 +78,7 @@ export const make = <R>(
 
     const receive = (text: string | Uint8Array): Effect.Effect<void, never, R> =>
       Effect.suspend(() => {
-        const { isBatch, items } = Message.parse(text, limits)
+        const { isBatch, items } = Message.parse(text, limits, true)
         const asked = items.filter((item) => item._tag !== "Response")
         const delivered = Effect.forEach(
           items.filter((item) => item._tag === "Response"),

@@ -7,6 +7,7 @@
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as ErrorReporter from "effect/ErrorReporter"
+import * as Exit from "effect/Exit"
 import * as Schema from "effect/Schema"
 import type { WebSocketMessage, WebSocketSendMessage } from "../../schema/Event.ts"
 import { SendError } from "../SendError.ts"
@@ -132,10 +133,15 @@ const decoder = (schema: PlainSchema | undefined, encoding: Encoding | "any"): D
   if (schema === undefined) return read
   const decode = Schema.decodeUnknownEffect(encoding === "json" ? Schema.toCodecJson(schema) : schema)
   return (message) =>
-    Effect.flatMapEager(
-      read(message),
-      (value) => Effect.catchEager(decode(value), (error) => invalid(message, "DoesNotFit", pathOf(error)))
-    )
+    Effect.flatMapEager(read(message), (value) => {
+      const decoded = Effect.catchEager(decode(value), (error) => invalid(message, "DoesNotFit", pathOf(error)))
+      if (Exit.isExit(decoded) && Exit.isSuccess(decoded)) return decoded
+      // A recursive Schema runs out of stack in a message that is nested deep enough.
+      return Effect.catchDefect(
+        decoded,
+        (defect) => defect instanceof RangeError ? invalid(message, "DoesNotFit") : Effect.die(defect)
+      )
+    })
 }
 
 const refuse = (field: string) => (problem: string): SendError =>
