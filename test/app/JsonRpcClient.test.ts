@@ -92,6 +92,16 @@ const served = (text: string) =>
 const quiet = Effect.provide(capture().layer)
 
 describe("JsonRpc client", () => {
+  it.effect("is no promise to await, whatever the methods are called", () =>
+    Effect.gen(function*() {
+      const then = JsonRpc.declare("then", { success: Schema.Void })
+      const client = yield* JsonRpc.client(
+        [then],
+        JsonRpc.transport({ send: () => Effect.void, receive: Effect.never })
+      )
+      assert.isUndefined((client as { readonly then?: unknown }).then)
+    }))
+
   for (
     const [over, make] of [
       ["HTTP", Effect.map(overHttp(served), (client) => ({ client }))],

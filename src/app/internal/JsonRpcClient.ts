@@ -51,7 +51,7 @@ export type Client<D extends AnyDeclaration> =
     ) => Effect.Effect<{ readonly [K in keyof Ds]: Result.Result<SuccessOf<Ds[K]>, Failure<Ds[K]>> }>
   }
   & {
-    readonly [M in D as Exclude<M["name"], "call" | "notify" | "batch">]: (
+    readonly [M in D as Exclude<M["name"], "call" | "notify" | "batch" | "then">]: (
       ...params: Arguments<M>
     ) => Effect.Effect<SuccessOf<M>, Failure<M>>
   }
@@ -72,6 +72,8 @@ export const make = <D extends AnyDeclaration, R>(
     (calls) => {
       const client: Record<string, unknown> = Object.create(null)
       for (const declaration of declarations) {
+        // An object with `then` is a promise to `await`; such a method is called through `call`.
+        if (declaration.name === "then") continue
         client[declaration.name] = (...params: Arguments<D>) => calls.call(declaration, ...params)
       }
       client["call"] = calls.call
