@@ -15,15 +15,22 @@ export interface ByteSessionOwner {
   tunnelWrote(bytes: number): void
 }
 
+/** How long the peer is listened to after our end, and how much it may still say: a reset would destroy what we said. */
+const lingerMillis = 2_000
+const lingerBytes = 1_048_576
+
 export class ByteSession implements Session, ByteTunnel {
   private readonly owner: ByteSessionOwner
   private readonly stream: Duplex
   private readonly metrics: ServerMetrics
   private chunks: Array<Uint8Array> = []
-  private puller: ((bytes: Effect.Effect<Uint8Array | undefined>) => void) | undefined = undefined
+  private pullers: Array<(bytes: Effect.Effect<Uint8Array | undefined>) => void> = []
   private writers: Array<(go: Effect.Effect<void>) => void> = []
   private peerEnded = false
   private over = false
+  /** Bytes that came after our end, and since when nothing of ours waits for the peer. */
+  private discarded = 0
+  private saidAt = -1
 
   constructor(owner: ByteSessionOwner, stream: Duplex, metrics: ServerMetrics) {
     this.owner = owner
@@ -34,6 +41,7 @@ export class ByteSession implements Session, ByteTunnel {
   // ---- from the connection
 
   received(chunk: Uint8Array): void {
+    if (this.over) return this.discard(chunk.length)
     this.chunks.push(chunk)
     this.stream.pause()
     this.deliver()
@@ -56,16 +64,25 @@ export class ByteSession implements Session, ByteTunnel {
     this.drained()
   }
 
-  sweep(): void {}
+  sweep(now: number): void {
+    // What the peer does not take has the write timeout.
+    if (!this.over || this.stream.writableLength > 0) return
+    if (this.saidAt === -1) this.saidAt = now
+    else if (now - this.saidAt >= lingerMillis) this.stream.destroy()
+  }
+
+  private discard(bytes: number): void {
+    this.discarded += bytes
+    if (this.discarded > lingerBytes) this.stream.destroy()
+  }
 
   // ---- from the application
 
   readonly pull: Effect.Effect<Uint8Array | undefined> = Effect.callback((resume) => {
-    this.puller = resume
-    if (!this.deliver()) this.stream.resume()
-    return Effect.sync(() => {
-      if (this.puller === resume) this.puller = undefined
-    })
+    this.pullers.push(resume)
+    this.deliver()
+    if (this.pullers.length > 0) this.stream.resume()
+    return Effect.sync(() => void (this.pullers = this.pullers.filter((puller) => puller !== resume)))
   })
 
   readonly write = (bytes: Uint8Array | string): Effect.Effect<void> =>
@@ -81,22 +98,20 @@ export class ByteSession implements Session, ByteTunnel {
 
   readonly end: Effect.Effect<void> = Effect.sync(() => this.finish())
 
-  /** Says everything there is to say, then closes without waiting for the peer. */
+  /** Says everything there is to say, then closes. What the peer has sent can still be pulled, what it sends now not. */
   finish(): void {
     if (this.over) return
     this.over = true
-    const { stream } = this
     this.owner.tunnelEnded()
-    stream.end(() => stream.destroy())
+    this.stream.end()
+    this.stream.resume()
     this.closed()
   }
 
-  /** Gives the puller what there is. False when that is nothing. */
-  private deliver(): boolean {
-    const resume = this.puller
-    if (resume === undefined || (this.chunks.length === 0 && !this.peerEnded)) return false
-    this.puller = undefined
-    resume(Effect.succeed(this.chunks.shift()))
-    return true
+  /** Gives each puller what there is for it. */
+  private deliver(): void {
+    while (this.pullers.length > 0 && (this.chunks.length > 0 || this.peerEnded)) {
+      this.pullers.shift()!(Effect.succeed(this.chunks.shift()))
+    }
   }
 }

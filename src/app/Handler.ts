@@ -4,7 +4,6 @@
  * effect/http runs inside an App, and an App is mounted inside an HttpRouter.
  */
 import * as Cause from "effect/Cause"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import type * as HttpServerResponse from "effect/http/HttpServerResponse"
@@ -31,7 +30,7 @@ export type Handler<E = never, R = never> = Effect.Effect<
  * A failure becomes a response by the rules of `Failures.answer`. When the handler is interrupted nothing is sent and
  * nothing logged; the App ends interrupted, and the server or a timeout around it has the word.
  *
- * **Cost** 0.4 µs per request more than `App.respond` (Node 20, constant text response), most of it `toHandled`.
+ * **Cost** 0.5 µs per request more than `App.respond` (Node 20, constant text response), most of it `toHandled`.
  *
  * **Fails with** `SendError` when the response cannot be sent: a header with forbidden bytes, a body stream that fails.
  *
@@ -69,8 +68,11 @@ export const fromHttpEffect = <E, R>(
  * Makes a handler of an App, to be mounted where effect/http rules: `HttpRouter.add("*", "/admin/*", Handler.toEffect(app))`.
  *
  * The answer to an http exchange becomes the response, so middleware may change it; what router and prefixes took from
- * the path is `rootPath`. Other exchanges are the App's own from handshake to end. The App runs in the request's Scope:
- * it is interrupted with the request, and what it does after its answer is waited for.
+ * the path is `rootPath`. A body that was read whole before is given to the App again. The App runs in the request's
+ * Scope: it is interrupted with the request, and what it does after its answer is waited for.
+ *
+ * Other exchanges are the App's own from handshake to end, with the time to read its last event. What it fails with is
+ * the server's to answer, as if it stood alone.
  *
  * **Fails with** what the App fails with before it has answered. **Dies** when the request is not one of a Slipway
  * server.
@@ -93,12 +95,11 @@ export const toEffect = <E, R>(
  * decides that.
  */
 const answer = <E>(cause: Cause.Cause<E>): Effect.Effect<never, never, HttpServerRequest.HttpServerRequest> =>
-  Effect.interruptible(Effect.flatMap(Failures.answer(cause), Effect.die)).pipe(
-    Effect.tapCause((cause) => Cause.hasInterruptsOnly(cause) ? silence : Effect.void)
-  )
-
-const silence = Effect.withFiber((fiber) => {
-  const request = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest)
-  if (request instanceof ServerRequest) request.silence()
-  return Effect.void
-})
+  Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
+    const own = request instanceof ServerRequest ? request : undefined
+    // A mounted App has failed, whose exchange nobody else can answer: the server says what that means.
+    if (own?.isGiven === true) return Effect.failCause(cause as Cause.Cause<never>)
+    return Effect.interruptible(Effect.flatMap(Failures.answer(cause), Effect.die)).pipe(
+      Effect.tapCause((cause) => Effect.sync(() => Cause.hasInterruptsOnly(cause) && own?.give("nobody")))
+    )
+  })

@@ -6,7 +6,6 @@
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as HttpEffect from "effect/http/HttpEffect"
 import type { HttpMiddleware } from "effect/http/HttpMiddleware"
@@ -43,20 +42,20 @@ export const make = <E, R>(
   const handled = Effect.uninterruptible(Effect.catchCause(HttpEffect.toHandled(handler, write, middleware), settle))
   return (exchange) =>
     Effect.withFiber((fiber) => {
-      if (exchange.type !== "http") interruptWith(exchange, fiber)
-      fiber.setContext(
-        Context.add(context ?? fiber.context, HttpServerRequest.HttpServerRequest, new ServerRequest(exchange))
-      )
+      const request = new ServerRequest(exchange)
+      if (exchange.type !== "http") interruptWith(request, fiber)
+      fiber.setContext(Context.add(context ?? fiber.context, HttpServerRequest.HttpServerRequest, request))
       return handled as Effect.Effect<void, SendError, never>
     })
 }
 
 /**
  * Sessions leave an application time to read its last event. A handler that answers with a response reads no events: it
- * ends with its client, as for any other request.
+ * ends with its client, as for any other request. An App that is mounted in it reads them.
  */
-const interruptWith = (exchange: ClientExchange, fiber: Fiber.Fiber<unknown, unknown>): void =>
-  exchange.connection.onDisconnect((reason) => {
+const interruptWith = (request: ServerRequest, fiber: Fiber.Fiber<unknown, unknown>): void =>
+  request.exchange.connection.onDisconnect((reason) => {
+    if (request.isGiven) return
     const isOurs = reason === "server_shutdown" || reason === "server_error"
     fiber.interruptUnsafe(fiber.id, isOurs ? undefined : ClientAbort.annotation)
   })
@@ -68,22 +67,27 @@ const write = (
   request: HttpServerRequest.HttpServerRequest,
   response: HttpServerResponse.HttpServerResponse
 ): Effect.Effect<unknown, SendError> => {
-  const { isSilent, isUpgraded, source } = request as ServerRequest
+  const { isUpgraded, source, voice } = request as ServerRequest
   if (isUpgraded) return Effect.succeed(upgraded)
-  if (isSilent) return Effect.void
-  const sent = ResponseWriter.send(source, response)
-  return Exit.isExit(sent) ? sent : Effect.interruptible(sent)
+  if (voice !== "handler") return Effect.void
+  return ResponseWriter.send(source, response)
 }
 
 /**
  * Decides what an unsuccessful run means for the server. `toHandled` fails even when it has answered the failure, and
- * then the answer is a defect in the cause.
+ * then the answer is a defect in the cause. The failure of a mounted App was answered by nobody.
  */
-const settle = (cause: Cause.Cause<unknown>): Effect.Effect<void, SendError> => {
-  if (!cause.reasons.some(isAnswer)) return Effect.failCause(cause as Cause.Cause<SendError>)
-  const interrupts = cause.reasons.filter(Cause.isInterruptReason)
-  return interrupts.length === 0 ? Effect.void : Effect.failCause(Cause.fromReasons(interrupts))
-}
+const settle = (cause: Cause.Cause<unknown>): Effect.Effect<void, SendError> =>
+  Effect.withFiber((fiber) => {
+    const request = Context.getUnsafe(fiber.context, HttpServerRequest.HttpServerRequest) as ServerRequest
+    const isAnswered = cause.reasons.some(isAnswer)
+    const rest = isAnswered && !request.isGiven
+      ? cause.reasons.filter(Cause.isInterruptReason)
+      : cause.reasons.filter((reason) => !isAnswer(reason))
+    return isAnswered && rest.length === 0
+      ? Effect.void
+      : Effect.failCause(Cause.fromReasons(rest) as Cause.Cause<SendError>)
+  })
 
 const isAnswer = (reason: Cause.Reason<unknown>): boolean =>
   Cause.isDieReason(reason) && HttpServerResponse.isHttpServerResponse(reason.defect)

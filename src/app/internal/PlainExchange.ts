@@ -70,7 +70,11 @@ class Plain implements HttpExchange {
     switch (event?.type) {
       case "http.response.start": {
         const { headers = [], status } = event
-        return this.forward({ type: `${this.source.type}.http.response.start`, status, headers })
+        return this.forward({
+          type: `${this.source.type}.http.response.start`,
+          status: this.declining(status),
+          headers
+        })
       }
       case "http.response.body":
         return this.sendBody(event)
@@ -78,6 +82,15 @@ class Plain implements HttpExchange {
         // The protocol answers for events that it does not have.
         return this.forward(event)
     }
+  }
+
+  /**
+   * The status that says no. RFC 8441 section 5: on HTTP/2 any 2xx would accept the WebSocket, for which whoever gives
+   * such an answer was not made.
+   */
+  private declining(status: number): number {
+    const accepts = this.source.type === "websocket" && this.scope.httpVersion === "2" && status >= 200 && status < 300
+    return accepts ? 403 : status
   }
 
   private sendBody(event: HttpResponseBody): Effect.Effect<void, SendError> {
@@ -89,7 +102,9 @@ class Plain implements HttpExchange {
     }
     const cannotRead = (cause: unknown) => this.error({ _tag: "BodySourceFailed", source: "stream", cause })
     const sent = Stream.runForEach(Stream.mapError(stream, cannotRead), (part) => this.forwardPart(part, true))
-    return Effect.andThen(sent, this.forwardPart("", false))
+    const whole = Effect.andThen(sent, this.forwardPart("", false))
+    // To HEAD nothing of it is sent, and its length stays unknown as it is with GET.
+    return this.scope.method === "HEAD" ? Effect.andThen(this.forwardPart("", true), whole) : whole
   }
 
   private forwardPart(body: string | Uint8Array, more: boolean): Effect.Effect<void, SendError> {

@@ -24,6 +24,7 @@ type Response = HttpServerResponse.HttpServerResponse
 type Part = Uint8Array
 
 const encoder = new TextEncoder()
+const noBytes = new Uint8Array(0)
 
 export class RequestExchange implements HttpExchange {
   readonly type = "http"
@@ -38,10 +39,10 @@ export class RequestExchange implements HttpExchange {
   private parts: Queue.Queue<Part, unknown> | undefined
   private complete = false
 
-  constructor(source: HttpExchange, scope: HttpScope) {
+  constructor(source: HttpExchange, scope: HttpScope, receive: Effect.Effect<HttpReceive>) {
     this.source = source
     this.scope = scope
-    this.receive = source.receive
+    this.receive = receive
     this.connection = source.connection
     this.transport = source.transport
   }
@@ -88,22 +89,46 @@ export class RequestExchange implements HttpExchange {
 
   private body(event: HttpResponseBody): Effect.Effect<void, SendError> {
     const { body = "", file, more = false, stream } = event
+    if (file !== undefined || stream !== undefined) {
+      return event.body === undefined && (file === undefined || stream === undefined)
+        ? this.sourced(event)
+        : this.invalid("body", "exactly one of body, file and stream may be given")
+    }
+    if (typeof body !== "string" && !(body instanceof Uint8Array)) {
+      return this.invalid("body", "it is not a string or a Uint8Array")
+    }
     const part = typeof body === "string" ? encoder.encode(body) : body
-    if (this.parts !== undefined) return this.next(part, more)
-    if (file === undefined && stream === undefined && more) {
+    if (this.parts === undefined && more) {
       // One part of room: the App's `send` of the next one waits until this one was taken.
       this.parts = Effect.runSync(Queue.bounded<Part, unknown>(1))
       const parts = Stream.fromQueue(this.parts)
       this.respond((type) => HttpBody.stream(parts, type))
-      return this.next(part, true)
     }
+    if (this.parts !== undefined) return this.next(part, more)
     this.complete = true
-    if (file !== undefined) {
-      this.respond(() => HttpBody.raw(new ResponseWriter.FileBody(event)))
-    } else {
-      this.respond((type) => stream === undefined ? HttpBody.uint8Array(part, type) : HttpBody.stream(stream, type))
-    }
+    this.respond((type) => HttpBody.uint8Array(part, type))
     return Effect.void
+  }
+
+  /** A file, or a stream: the whole body, or its end. */
+  private sourced(event: HttpResponseBody): Effect.Effect<void, SendError> {
+    const { file, length, offset, stream } = event
+    const isWholeStream = stream !== undefined && offset === undefined && length === undefined
+    if (this.parts === undefined) {
+      this.complete = true
+      this.respond((type) =>
+        isWholeStream
+          ? HttpBody.stream(stream, type)
+          : HttpBody.raw(new ResponseWriter.SourceBody(event), { contentType: type })
+      )
+      return Effect.void
+    }
+    if (!isWholeStream) {
+      return this.invalid(file === undefined ? "offset" : "file", "behind parts of a body only a whole stream can come")
+    }
+    const failed = (cause: unknown) => this.error({ _tag: "BodySourceFailed", source: "stream", cause })
+    const sent = Stream.runForEach(Stream.mapError(stream, failed), (part) => this.next(part, true))
+    return Effect.andThen(sent, Effect.suspend(() => this.next(noBytes, false)))
   }
 
   private next(part: Part, more: boolean): Effect.Effect<void> {
@@ -114,7 +139,7 @@ export class RequestExchange implements HttpExchange {
   }
 
   /** The App's status and headers around a body. */
-  private respond(body: (contentType: string | undefined) => HttpBody.HttpBody): void {
+  private respond(body: (contentType: string) => HttpBody.HttpBody): void {
     const { headers = [], status } = this.start!
     const record: Record<string, string> = Object.create(null)
     const cookies: Array<string> = []
@@ -123,14 +148,13 @@ export class RequestExchange implements HttpExchange {
       if (key === "set-cookie") cookies.push(value)
       else record[key] = record[key] === undefined ? value : `${record[key]}, ${value}`
     }
-    const type = record["content-type"]
     const head = HttpServerResponse.empty({ status, headers: record, cookies: Cookies.fromSetCookie(cookies) })
-    const response = HttpServerResponse.setBody(head, body(type))
-    Deferred.doneUnsafe(
-      this.response,
-      // A body without a type is given one by effect, which the App has not said.
-      Effect.succeed(type === undefined ? HttpServerResponse.removeHeader(response, "content-type") : response)
-    )
+    const { "content-length": length, "content-type": type } = record
+    let response = HttpServerResponse.setBody(head, body(type ?? ""))
+    // A body without a type is given one by effect, and one without a length loses it: the App has said it otherwise.
+    if (type === undefined) response = HttpServerResponse.removeHeader(response, "content-type")
+    if (length !== undefined) response = HttpServerResponse.setHeader(response, "content-length", length)
+    Deferred.doneUnsafe(this.response, Effect.succeed(response))
   }
 
   private outOfOrder(event: HttpSend): Effect.Effect<never, SendError> {
@@ -138,7 +162,15 @@ export class RequestExchange implements HttpExchange {
     return this.fail({ _tag: "EventOutOfOrder", event: event.type, state })
   }
 
+  private invalid(field: string, problem: string): Effect.Effect<never, SendError> {
+    return this.fail({ _tag: "InvalidField", event: "http.response.body", field, problem })
+  }
+
   private fail(reason: SendErrorReason): Effect.Effect<never, SendError> {
-    return Effect.fail(new SendError({ protocol: "http", reason }))
+    return Effect.fail(this.error(reason))
+  }
+
+  private error(reason: SendErrorReason): SendError {
+    return new SendError({ protocol: "http", reason })
   }
 }

@@ -16,21 +16,17 @@ import type { WebSocketSend } from "../../schema/Event.ts"
 import type { WebSocketExchange } from "../Exchange.ts"
 import type { SendError } from "../SendError.ts"
 
-/** What a request can be upgraded to. */
-export interface Upgrade {
-  /** True once the request was upgraded: from then on there is no response. */
-  readonly accepted: boolean
-  readonly socket: Socket.Socket
-}
-
-export class RequestSocket implements Upgrade {
+export class RequestSocket {
   private readonly exchange: WebSocketExchange
   private readonly opened = Latch.makeUnsafe(false)
+  /** True once the request was upgraded: from then on there is no response. */
   accepted = false
   readonly socket: Socket.Socket
 
   constructor(exchange: WebSocketExchange) {
     this.exchange = exchange
+    // A write that waits for a handshake that will never be answered goes on, and goes nowhere.
+    exchange.connection.onDisconnect(() => this.opened.openUnsafe())
     this.socket = Socket.make({
       reader: Effect.flatMap(Effect.scope, (scope) => this.open(scope)),
       writer: Effect.succeed({
@@ -58,7 +54,8 @@ export class RequestSocket implements Upgrade {
         this.accepted = true
         this.opened.openUnsafe()
         return { pull: reader.pull, upgrade: Socket.SocketUpgradeError.unsupported }
-      })
+      }),
+      Effect.uninterruptible
     )
   }
 
@@ -87,11 +84,11 @@ export class RequestSocket implements Upgrade {
 /** What one pull brings. */
 export type Message = readonly [Uint8Array | string]
 
-/** The reading side over `next`. A pull that waits fails when the reader's scope closes, as effect's channels need it. */
+/** The reading side over `next`. Pulls that wait fail when the reader's scope closes, as effect's channels need it. */
 export class Pulls {
   private readonly next: Effect.Effect<Message, Socket.SocketError>
-  private waiting: ((result: Effect.Effect<Message, Socket.SocketError>) => void) | undefined = undefined
-  private receiving: Fiber.Fiber<Message, Socket.SocketError> | undefined = undefined
+  /** What ends each pull that waits. */
+  private readonly waiting = new Set<() => void>()
   private closed = false
 
   constructor(next: Effect.Effect<Message, Socket.SocketError>) {
@@ -101,10 +98,14 @@ export class Pulls {
   readonly pull: Effect.Effect<Message, Socket.SocketError> = Effect.withFiber((parent) =>
     Effect.callback((resume) => {
       if (this.closed) return resume(Effect.fail(closeError(1006, undefined)))
-      this.waiting = resume
-      const receiving = this.receiving = Effect.runForkWith(parent.context)(this.next)
+      const receiving = Effect.runForkWith(parent.context)(this.next)
+      const stop = () => {
+        resume(Effect.fail(closeError(1006, undefined)))
+        receiving.interruptUnsafe()
+      }
+      this.waiting.add(stop)
       receiving.addObserver((exit) => {
-        this.waiting = undefined
+        this.waiting.delete(stop)
         resume(exit)
       })
       return Fiber.interrupt(receiving)
@@ -113,8 +114,7 @@ export class Pulls {
 
   close(): void {
     this.closed = true
-    this.waiting?.(Effect.fail(closeError(1006, undefined)))
-    this.receiving?.interruptUnsafe()
+    for (const stop of this.waiting) stop()
   }
 }
 

@@ -13,10 +13,22 @@ import type { SendError } from "../SendError.ts"
 import * as WebResponse from "./WebResponse.ts"
 
 /**
- * Sends the whole response. It is an Exit when the server has taken all of it at once, which spares the fiber of the
- * caller the steps of waiting.
+ * Sends the whole response, interruptible wherever it is called. It is an Exit when the server has taken all of it at
+ * once, which spares the fiber of the caller the steps of waiting.
  */
 export const send = (
+  exchange: HttpExchange,
+  response: HttpServerResponse.HttpServerResponse
+): Effect.Effect<void, SendError> => {
+  const { body } = response
+  const sent = sendEvents(exchange, response)
+  if (body._tag !== "Raw" || !isSource(body.body)) return Exit.isExit(sent) ? sent : Effect.interruptible(sent)
+  return Effect.uninterruptible(
+    Effect.ensuring(Effect.interruptible(sent), Effect.sync(() => release(body.body)))
+  )
+}
+
+const sendEvents = (
   exchange: HttpExchange,
   response: HttpServerResponse.HttpServerResponse
 ): Effect.Effect<void, SendError> => {
@@ -70,7 +82,8 @@ const emptyBody: HttpResponseBody = { type: "http.response.body" }
 const bodyEvent = (method: string, response: HttpServerResponse.HttpServerResponse): HttpResponseBody | undefined => {
   const body = response.body
   if (method === "HEAD" || WebResponse.isBodyless(response.status)) {
-    if (body._tag === "Raw") release(body.body)
+    // The server knows how long a file is, and reads none of it.
+    if (body._tag === "Raw" && body.body instanceof SourceBody) return body.body.event
     return body._tag === "Empty" || body._tag === "Uint8Array" ? emptyBody : WebResponse.unreadBody
   }
   switch (body._tag) {
@@ -87,8 +100,8 @@ const bodyEvent = (method: string, response: HttpServerResponse.HttpServerRespon
   }
 }
 
-/** A raw body that is a part of a file, which the server opens and reads. */
-export class FileBody {
+/** A raw body that the server reads by itself: a file, or a part of one or of a stream. */
+export class SourceBody {
   readonly event: HttpResponseBody
   constructor(event: HttpResponseBody) {
     this.event = event
@@ -96,7 +109,7 @@ export class FileBody {
 }
 
 const rawEvent = (body: unknown): HttpResponseBody | undefined => {
-  if (body instanceof FileBody) return body.event
+  if (body instanceof SourceBody) return body.event
   if (typeof body === "string" || body instanceof Uint8Array) return { type: "http.response.body", body }
   if (body === null || body === undefined) return emptyBody
   // What Node's HttpPlatform makes of files is a Node stream; web streams iterate as well.
@@ -107,9 +120,16 @@ const rawEvent = (body: unknown): HttpResponseBody | undefined => {
   return undefined
 }
 
-/** Lets go of a source that will not be read. */
+/** What holds a resource from the moment it was made. */
+const isSource = (body: unknown): boolean =>
+  typeof body === "object" && body !== null && ("destroy" in body || body instanceof ReadableStream)
+
+/** Lets go of a source, of which all was read, or the rest will not be. */
 const release = (body: unknown): void => {
-  if (typeof body !== "object" || body === null) return
-  if ("destroy" in body && typeof body.destroy === "function") body.destroy()
-  else if (body instanceof ReadableStream) body.cancel().catch(() => {})
+  if (body instanceof ReadableStream) body.cancel().catch(() => {})
+  else (body as Partial<Destroyable>).destroy?.()
+}
+
+interface Destroyable {
+  readonly destroy: () => void
 }

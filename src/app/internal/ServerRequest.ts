@@ -23,10 +23,11 @@ import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
+import type { HttpReceive } from "../../schema/Event.ts"
 import type { ClientExchange, HttpExchange } from "../Exchange.ts"
 import * as PlainExchange from "./PlainExchange.ts"
 import { RawSocket } from "./RawSocket.ts"
-import { RequestSocket, type Upgrade } from "./RequestSocket.ts"
+import { RequestSocket } from "./RequestSocket.ts"
 import * as Target from "./Target.ts"
 
 type Modification = Parameters<HttpServerRequest.HttpServerRequest["modify"]>[0]
@@ -44,15 +45,18 @@ export class ServerRequest extends Inspectable.Class implements HttpServerReques
   readonly source: HttpExchange
   /** The exchange as it came. */
   readonly exchange: ClientExchange
-  /** True once nobody may answer in the handler's name any more. */
-  isSilent = false
+  /**
+   * Who has the word: the handler; an App that was mounted in it and has the exchange to its end; or nobody, when the
+   * handler was interrupted.
+   */
+  voice: "handler" | "app" | "nobody" = "handler"
   /** The request that owns the body; itself unless made by `modify`. */
   private readonly original: ServerRequest
   private readonly changes: Modification | undefined
   private headersCache: Headers.Headers | undefined
   private cookiesCache: Readonly<Record<string, string>> | undefined
   private bytesCache: Effect.Effect<Uint8Array, HttpServerError> | undefined
-  private upgradeCache: Upgrade | undefined
+  private upgradeCache: RawSocket | RequestSocket | undefined
   private multipartCache: PersistedParts | undefined
   private bodyTaken = false
   private bodyEnded = false
@@ -65,13 +69,21 @@ export class ServerRequest extends Inspectable.Class implements HttpServerReques
     this.changes = changes
   }
 
-  /** From now on nobody may answer in the handler's name. */
-  silence(): void {
-    this.original.isSilent = true
+  /** From now on the handler's response is not sent. */
+  give(voice: "app" | "nobody"): void {
+    const owner = this.original
+    if (owner.voice === "handler") owner.voice = voice
+  }
+
+  /** True once an App that was mounted in the handler has the exchange. */
+  get isGiven(): boolean {
+    return this.original.voice === "app"
   }
 
   modify(options: Modification): ServerRequest {
-    return new ServerRequest(this.exchange, this.original, { ...this.changes, ...options })
+    const changes: Record<string, unknown> = { ...this.changes }
+    for (const [name, value] of Object.entries(options)) if (value !== undefined) changes[name] = value
+    return new ServerRequest(this.exchange, this.original, changes)
   }
 
   get method(): string {
@@ -116,7 +128,7 @@ export class ServerRequest extends Inspectable.Class implements HttpServerReques
       owner.bodyTaken = true
       return Stream.fromPull(
         Effect.map(
-          owner.reader,
+          owner.reader(0),
           (next) =>
             Effect.flatMap(next, (bytes) => bytes === undefined ? Cause.done() : Effect.succeed([bytes] as const))
         )
@@ -171,15 +183,15 @@ export class ServerRequest extends Inspectable.Class implements HttpServerReques
     const headers = Object.entries(Headers.fromInput(options.headers))
     const upgrade = this.original.upgradeCache ??= this.makeUpgrade()
     if (upgrade === undefined) return Effect.fail(this.failure("Not a request that can be upgraded"))
-    if (upgrade instanceof RawSocket) {
-      const own = headers.find(([name]) => headersOfUpgrade.has(name))
-      return own === undefined
-        ? Effect.succeed(upgrade.with(headers))
-        : this.wrongUpgrade(`Upgrade responses cannot set the ${own[0]} header`)
+    if (upgrade instanceof RequestSocket) {
+      return headers.length === 0
+        ? Effect.succeed(upgrade.socket)
+        : this.wrongUpgrade("WebSocket upgrades do not support custom response headers")
     }
-    return headers.length === 0
-      ? Effect.succeed(upgrade.socket)
-      : this.wrongUpgrade("WebSocket upgrades do not support custom response headers")
+    const own = headers.find(([name]) => headersOfUpgrade.has(name))
+    return own === undefined
+      ? Effect.succeed(upgrade.with(headers))
+      : this.wrongUpgrade(`Upgrade responses cannot set the ${own[0]} header`)
   }
 
   /** True once the request was upgraded: nobody answers it any more. */
@@ -199,6 +211,31 @@ export class ServerRequest extends Inspectable.Class implements HttpServerReques
     })
   }
 
+  /**
+   * The body for an App that reads it as events. What was read whole before is given again, what was streamed away is
+   * empty; what the App reads, nobody else can.
+   */
+  get received(): HttpExchange["receive"] {
+    let receive: HttpExchange["receive"] | undefined
+    return Effect.suspend(() => receive ??= this.takeBody())
+  }
+
+  private takeBody(): HttpExchange["receive"] {
+    const { original: owner, source } = this
+    const isUnread = !owner.bodyTaken
+    owner.bodyTaken = true
+    if (isUnread || (owner.bytesCache === undefined && !owner.bodyEnded)) return source.receive
+    let next: HttpExchange["receive"] | undefined = Effect.match(owner.bytesCache ?? Effect.succeed(noBytes), {
+      onSuccess: (body): HttpReceive => ({ type: "http.request", body, more: false }),
+      onFailure: (): HttpReceive => ({ type: "http.disconnect" })
+    })
+    return Effect.suspend(() => {
+      const event = next ?? source.receive
+      next = undefined
+      return event
+    })
+  }
+
   /** The whole body, read on first use and kept. */
   private get bytes(): Effect.Effect<Uint8Array, HttpServerError> {
     const owner = this.original
@@ -206,16 +243,19 @@ export class ServerRequest extends Inspectable.Class implements HttpServerReques
       if (owner.bytesCache !== undefined) return owner.bytesCache
       if (owner.bodyTaken) return Effect.fail(owner.failure("The body was read before, as a stream"))
       owner.bodyTaken = true
-      return owner.bytesCache = Effect.runSync(Effect.cached(Effect.flatMap(owner.reader, collect)))
+      // Whoever asks again after a reader was interrupted gets what that one had read as well.
+      const parts: Array<Uint8Array> = []
+      const whole = Effect.suspend(() => Effect.flatMap(owner.reader(lengthOf(parts)), (next) => collect(next, parts)))
+      return owner.bytesCache = Effect.runSync(Effect.cached(whole))
     })
   }
 
   /** Yields the effect that reads the next part that is not empty, `undefined` after the last. */
-  private get reader(): Effect.Effect<Effect.Effect<Uint8Array | undefined, HttpServerError>> {
+  private reader(bytesBefore: number): Effect.Effect<Effect.Effect<Uint8Array | undefined, HttpServerError>> {
     return Effect.withFiber((fiber) => {
       const limit = fiber.getRef(HttpIncomingMessage.MaxBodySize)
       const maxBytes = limit === undefined ? Infinity : Number(limit)
-      let readBytes = 0
+      let readBytes = bytesBefore
       const next: Effect.Effect<Uint8Array | undefined, HttpServerError> = Effect.flatMap(this.part, (part) => {
         if (part === undefined) return Effect.undefined
         readBytes += part.length
@@ -259,7 +299,7 @@ export class ServerRequest extends Inspectable.Class implements HttpServerReques
       }))
   }
 
-  private makeUpgrade(): Upgrade | undefined {
+  private makeUpgrade(): RawSocket | RequestSocket | undefined {
     switch (this.exchange.type) {
       case "websocket":
         return new RequestSocket(this.exchange)
@@ -285,6 +325,8 @@ export class ServerRequest extends Inspectable.Class implements HttpServerReques
 
 /** What belongs to the switch itself, and lengths: nothing of HTTP follows a 101. */
 const headersOfUpgrade = new Set(["connection", "upgrade", "content-length", "transfer-encoding"])
+
+const noBytes = new Uint8Array(0)
 
 const textDecoder = new TextDecoder()
 /** In a form, a byte order mark is data. */
@@ -327,9 +369,9 @@ const joinHeaders = (entries: HttpExchange["scope"]["headers"]): Headers.Headers
 }
 
 const collect = (
-  next: Effect.Effect<Uint8Array | undefined, HttpServerError>
+  next: Effect.Effect<Uint8Array | undefined, HttpServerError>,
+  parts: Array<Uint8Array>
 ): Effect.Effect<Uint8Array, HttpServerError> => {
-  const parts: Array<Uint8Array> = []
   const more: Effect.Effect<Uint8Array, HttpServerError> = Effect.flatMap(next, (part) => {
     if (part === undefined) return Effect.succeed(concat(parts))
     parts.push(part)
@@ -338,9 +380,11 @@ const collect = (
   return more
 }
 
+const lengthOf = (parts: ReadonlyArray<Uint8Array>): number => parts.reduce((sum, part) => sum + part.length, 0)
+
 const concat = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
   if (parts.length === 1) return parts[0]!
-  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
+  const whole = new Uint8Array(lengthOf(parts))
   let offset = 0
   for (const part of parts) {
     whole.set(part, offset)

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Message from "../../../src/app/internal/JsonRpcMessage.ts"
 
 const bounds = { maxBatch: 3, maxDepth: 4 }
-const parse = (text: string | Uint8Array) => Message.parse(text, bounds)
+const parse = (text: string | Uint8Array, mayAnswer?: boolean) => Message.parse(text, bounds, mayAnswer)
 
 /** The only item of a text that is no batch. */
 const itemOf = (text: string | Uint8Array) => {
@@ -82,10 +82,11 @@ describe("JsonRpcMessage", () => {
       }])
     })
 
-    it("does not bound answers, as many as we have asked for", () => {
+    it("does not bound answers, as many as we have asked for, where we may have asked", () => {
       const answers = Array.from({ length: 5 }, (_, id) => ({ jsonrpc: "2.0", result: id, id }))
-      assert.lengthOf(parse(JSON.stringify(answers)).items, 5)
-      assert.lengthOf(parse(JSON.stringify([...answers, 1])).items, 1)
+      assert.lengthOf(parse(JSON.stringify(answers), true).items, 5)
+      assert.lengthOf(parse(JSON.stringify([...answers, 1]), true).items, 1)
+      assert.lengthOf(parse(JSON.stringify(answers)).items, 1)
     })
 
     const nested = (depth: number) =>
