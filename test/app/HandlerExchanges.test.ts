@@ -3,12 +3,18 @@ import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as HttpApi from "effect/http-api/HttpApi"
+import * as HttpApiBuilder from "effect/http-api/HttpApiBuilder"
+import * as HttpApiEndpoint from "effect/http-api/HttpApiEndpoint"
+import * as HttpApiGroup from "effect/http-api/HttpApiGroup"
 import * as HttpRouter from "effect/http/HttpRouter"
+import * as HttpServer from "effect/http/HttpServer"
 import { ClientAbort } from "effect/http/HttpServerError"
 import { HttpServerRequest } from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Latch from "effect/Latch"
 import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
 import * as Socket from "effect/socket/Socket"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
@@ -247,6 +253,24 @@ describe("Handler", () => {
       yield* client.reset
       assert.isTrue(yield* Deferred.await(seen))
     }))
+
+  it.effect("runs an HttpApi inside of an App, below its mount point", () =>
+    Effect.gen(function*() {
+      const hello = HttpApiEndpoint.get("hello", "/hello/:name", {
+        params: { name: Schema.String },
+        success: Schema.Struct({ hello: Schema.String })
+      })
+      const Api = HttpApi.make("api").add(HttpApiGroup.make("greetings").add(hello))
+      const handlers = HttpApiBuilder.group(
+        Api,
+        "greetings",
+        (handlers) => handlers.handle("hello", ({ params }) => Effect.succeed({ hello: params.name }))
+      )
+      const api = yield* HttpRouter.toHttpEffect(Layer.provide(HttpApiBuilder.layer(Api), handlers))
+      const app = App.mount("/api", Handler.make(api))(App.decline)
+      assert.strictEqual(answerIn(yield* exchange(app, request("GET /api/hello/you"))).body, `{"hello":"you"}`)
+      assert.strictEqual(answerIn(yield* exchange(app, request("GET /api/none"))).status, 404)
+    }).pipe(Effect.provide(HttpServer.layerServices)))
 
   describe("toEffect", () => {
     it.effect("mounts an App inside an HttpRouter, with what the router took away as rootPath", () =>
