@@ -51,7 +51,7 @@ const serve = (
   exchange: RequestExchange,
   context: Context.Context<never>
 ): Effect.Effect<void, SendError> => {
-  const { method, path } = exchange.scope
+  const { method, rawPath } = exchange.scope
   if (!methods.has(method)) return respond(exchange, 501, "Not Implemented")
   let connection: Connection
   try {
@@ -64,7 +64,7 @@ const serve = (
   const answered = Effect.catchTag(answer(exchange, connection), "HandlerFailure", ({ cause }: HandlerFailure) => {
     connection.abort()
     if (exchange.connection.responseStarted) return Effect.die(cause)
-    const log = Effect.logError(`${method} ${path} failed`, cause)
+    const log = Effect.logError(`${method} ${rawPath} failed`, cause)
     return Effect.andThen(log, respond(exchange, 500, "Internal Server Error"))
   })
   const both = connection.hasBody

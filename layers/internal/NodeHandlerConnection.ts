@@ -10,6 +10,7 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Http from "node:http"
+import { decodePath } from "../../src/protocol/RequestTarget.ts"
 import type { Headers } from "../../src/schema/Scope.ts"
 import type { PipeEnd } from "./MemoryPipe.ts"
 import * as NodeHandlerSocket from "./NodeHandlerSocket.ts"
@@ -49,14 +50,15 @@ export const makeServer = (listener: Listener): Http.Server => {
   return server
 }
 
-/** Path below the mount point, and the mount point, both as they were sent. */
+/** Path below the mount point, and the mount point, both as they were sent unless a proxy has removed the latter. */
 const split = ({ rawPath, rootPath }: RequestExchange["scope"]): readonly [base: string, path: string] => {
-  for (const prefix of [rootPath, encodeURI(rootPath)]) {
-    if (rawPath.startsWith(prefix) && (rawPath.length === prefix.length || rawPath[prefix.length] === "/")) {
-      return [prefix, rawPath.slice(prefix.length)]
-    }
+  if (rootPath === "") return ["", rawPath]
+  for (let end = rawPath.indexOf("/", 1);; end = rawPath.indexOf("/", end + 1)) {
+    const base = end === -1 ? rawPath : rawPath.slice(0, end)
+    if (base === rootPath || decodePath(base) === rootPath) return [base, rawPath.slice(base.length)]
+    // A character is at most three escapes.
+    if (end === -1 || base.length > 9 * rootPath.length) return [rootPath, rawPath]
   }
-  return [rootPath, rawPath]
 }
 
 /** Whether the request has a body, and whether only its end says how long it is. */
@@ -236,8 +238,8 @@ export class Connection {
   }
 
   private reportLate(cause: unknown): void {
-    const { method, path } = this.exchange.scope
-    Effect.runForkWith(this.context)(Effect.logError(`${method} ${path} failed after its answer`, cause))
+    const { method, rawPath } = this.exchange.scope
+    Effect.runForkWith(this.context)(Effect.logError(`${method} ${rawPath} failed after its answer`, cause))
   }
 
   // ---- the end

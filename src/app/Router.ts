@@ -135,6 +135,7 @@ export type RedirectStatus = 301 | 302 | 303 | 307 | 308
 /**
  * A route that sends clients elsewhere, with any method. `to` is a path of this site, below where the router is mounted,
  * and may use the parameters of `from`; or it is a whole URL, taken as it is. The query is kept unless `to` has one.
+ * A parameter that `to` cannot take (`..`, or one that fails its tests) leaves the request to the next route.
  *
  * **Options** `status` default 302.
  */
@@ -153,7 +154,10 @@ export const redirect = <const From extends string, const To extends string>(
     from,
     { documented: false },
     ({ exchange: { scope }, params }: any) =>
-      Effect.sync(() => HttpServerResponse.redirect(target(params, scope.rootPath, scope.queryString), { status }))
+      Effect.try({
+        try: () => HttpServerResponse.redirect(target(params, scope.rootPath, scope.queryString), { status }),
+        catch: () => new Route_.Pass()
+      })
   )
 }
 

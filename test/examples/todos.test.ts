@@ -5,6 +5,7 @@ import * as Layer from "effect/Layer"
 import todos from "../../examples/todos.ts"
 import * as ServerMemory from "../../layers/ServerMemory.ts"
 import { capture } from "../utils/logs.ts"
+import { faultsIn } from "../utils/openApi.ts"
 import { bodyOf, headerOf } from "../utils/serve.ts"
 
 const request = (method: string, target: string, body?: string, lines = ""): string =>
@@ -47,6 +48,14 @@ describe("examples/todos.ts", () => {
       assert.strictEqual(status(yield* ask("GET", "/todos/one")), "404")
       assert.strictEqual(headerOf(yield* ask("PUT", "/todos"), "allow"), "GET, HEAD, OPTIONS, POST")
       assert.strictEqual(headerOf(yield* ask("GET", "/todos/?done=true"), "location"), "/todos?done=true")
+    }).pipe(Effect.provide(capture().layer)))
+
+  it.effect("describes itself in a document that the specification allows [C235]", () =>
+    Effect.gen(function*() {
+      const { ask } = yield* serving
+      const document = JSON.parse(bodyOf(yield* ask("GET", "/openapi.json")))
+      assert.deepStrictEqual(faultsIn(document), [])
+      assert.hasAllKeys(document.paths, ["/todos", "/todos/{id}", "/todos/{id}/done", "/todos/changes"])
     }).pipe(Effect.provide(capture().layer)))
 
   it.effect("tells those who listen what changes", () =>

@@ -121,6 +121,12 @@ describe("NodeHandler", () => {
         assert.deepStrictEqual(yield* at("/a%20b/c%2Fd?e"), ["/c%2Fd?e", "/a%20b", "/a%20b/c%2Fd?e"])
         assert.deepStrictEqual(yield* at("/a%20b?e"), ["/?e", "/a%20b", "/a%20b?e"])
         assert.deepStrictEqual(yield* at("/a%20bc"), ["/a%20bc", null, null])
+        assert.deepStrictEqual(yield* at("/%61%20b/c"), ["/c", "/%61%20b", "/%61%20b/c"])
+        const accented = App.mount("/é", NodeHandler.make(look))(NodeHandler.make(look))
+        for (const base of ["/%C3%A9", "/%c3%a9", "/%e9"]) {
+          const { body } = yield* answerOf(accented, `GET ${base}/c`)
+          assert.deepStrictEqual(JSON.parse(body), ["/c", base, `${base}/c`])
+        }
         const behindProxy = patched({ rootPath: "/cut" }, NodeHandler.make(look))
         const { body } = yield* answerOf(behindProxy, "GET /x")
         assert.deepStrictEqual(JSON.parse(body), ["/x", "/cut", "/cut/x"])

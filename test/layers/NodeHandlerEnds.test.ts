@@ -180,11 +180,11 @@ describe("NodeHandler", () => {
         const logs = capture()
         return Effect.gen(function*() {
           for (const lines of [[], ["accept: text/event-stream"]]) {
-            const { body, status } = yield* answerTo(listener, "GET /p?secret", lines)
+            const { body, status } = yield* answerTo(listener, "GET /p%0A?secret", lines)
             assert.deepStrictEqual([status, body], [500, "Internal Server Error"])
             const errors = logs.lines.splice(0).filter(({ level }) => level === "Error")
             assert.deepStrictEqual(errors.length, 1)
-            assert.include(`${errors[0]?.message} ${errors[0]?.cause}`, "GET /p failed")
+            assert.include(`${errors[0]?.message} ${errors[0]?.cause}`, "GET /p%0A failed")
             assert.include(`${errors[0]?.message} ${errors[0]?.cause}`, "broken")
           }
         }).pipe(Effect.provide(logs.layer))

@@ -109,7 +109,7 @@ const requestIn = (context: Context.Context<never>): ServerRequest =>
 
 /** Who ends interrupted sends nothing; the router sees the mark and goes on. */
 const pass = (input: RouteInput.Input): Effect.Effect<never> => {
-  RouteInput.matchOf(input.exchange.scope).passed = true
+  RouteInput.matchOf(input.exchange.scope).passed = input.request.received
   return Effect.failCause(Cause.interrupt())
 }
 

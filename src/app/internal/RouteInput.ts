@@ -29,8 +29,8 @@ export interface Match {
   /** What the handler gets as `path` and as `outer`. */
   readonly path: unknown
   readonly outer: unknown
-  /** True once the handler has left the exchange to the next route. */
-  passed: boolean
+  /** What the next route will receive, once the handler has left the exchange to it. */
+  passed: HttpExchange["receive"] | undefined
 }
 
 /** A scope below a router. */
@@ -88,9 +88,7 @@ export class Input {
     return matchOf(this.request.source.scope).outer
   }
   get query(): unknown {
-    return this.queryValue ??= UrlParams.toRecord(
-      UrlParams.fromInput(new URLSearchParams(this.request.source.scope.queryString))
-    )
+    return this.queryValue ??= toRecord(this.request.source.scope.queryString)
   }
   get headers(): unknown {
     return this.headersValue ??= this.request.headers
@@ -106,6 +104,10 @@ export class Input {
     this[`${part}Value`] = value
   }
 }
+
+/** Has no prototype: a query without `constructor` has none, neither for a handler nor for a Schema. */
+const toRecord = (queryString: string): object =>
+  Object.setPrototypeOf(UrlParams.toRecord(UrlParams.fromInput(new URLSearchParams(queryString))), null)
 
 export type Decode = (
   input: Input

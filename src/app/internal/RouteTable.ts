@@ -68,7 +68,8 @@ export class Leaf {
 export interface Table {
   readonly routes: RouteTree.Tree<Leaf>
   readonly mounts: RouteTree.Tree<Array<Entry>>
-  readonly notFounds: RouteTree.Tree<Entry>
+  /** The last of a path is the innermost. */
+  readonly notFounds: RouteTree.Tree<Array<Entry>>
   hasMounts: boolean
   hasNotFounds: boolean
 }
@@ -118,7 +119,7 @@ export interface Mountable {
 
 export interface Layout extends Mountable {
   readonly anyHost: Table
-  readonly hosts: RouteTree.Tree<{ readonly table: Table; readonly names: ReadonlyArray<string> }>
+  readonly hosts: RouteTree.Tree<Array<{ readonly table: Table; readonly names: ReadonlyArray<string> }>>
   readonly hasHosts: boolean
 }
 
@@ -216,7 +217,7 @@ class Builder implements Layout {
     const table = makeTable()
     this.hasHosts = true
     this.tables.set(pattern.text, table)
-    RouteTree.insert(this.hosts, pattern, () => ({ table, names: pattern.names }))
+    for (const leaf of RouteTree.insert(this.hosts, pattern, () => [])) leaf.push({ table, names: pattern.names })
     return table
   }
 
@@ -243,7 +244,6 @@ class Builder implements Layout {
     this.refuseTwins(route, above, path)
     try {
       const pattern = RoutePattern.parse(path, options.constraints)
-      const optional = pattern.names.slice(pattern.names.length - pattern.optional)
       for (const name of Object.keys(options.path ?? {})) {
         if (!pattern.names.includes(name)) throw new Error(`\`path\` has a Schema for "${name}", which is no parameter`)
       }
@@ -257,7 +257,7 @@ class Builder implements Layout {
         names: pattern.names,
         protocol,
         methods: route.methods,
-        decodePath: RouteInput.decodePath(options.path, optional),
+        decodePath: RouteInput.decodePath(options.path, RoutePattern.optionalNames(pattern)),
         decodeOuter: RouteInput.decodePath(options.outer, []),
         outerNames: Object.keys(options.outer ?? {}),
         label
@@ -348,11 +348,8 @@ class Builder implements Layout {
     const pattern = RoutePattern.parse(above.prefix || "/")
     const label = `notFound of ${above.prefix || "/"}`
     above.table.hasNotFounds = true
-    leafOf(
-      above.table.notFounds,
-      pattern,
-      () => this.entry(RouteApp.fallback(handler, label, above.recover), above, { names: pattern.names, label })
-    )
+    const app = RouteApp.fallback(handler, label, above.recover)
+    leafOf(above.table.notFounds, pattern, () => []).push(this.entry(app, above, { names: pattern.names, label }))
   }
 }
 

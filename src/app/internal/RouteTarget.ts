@@ -37,6 +37,22 @@ export const hostOf = (scope: Pick<ClientScope, "headers">): string => {
 
 /** Where a client is sent on this site: never to another host, whatever `path` begins with. */
 export const location = (rootPath: string, path: string, queryString = ""): string => {
-  const whole = `${encodeURI(rootPath)}${path}`.replace(/\\/g, "%5C").replace(/^\/*/, "/")
+  const root = encodeURI(rootPath).replace(/[?#]/g, encodeURIComponent)
+  const whole = `${root}${path}`.replace(/\\/g, "%5C").replace(/^\/*/, "/")
   return queryString === "" ? whole : `${whole}?${queryString}`
+}
+
+/**
+ * Where a client is sent that has asked for `path`, which is below the mount point, and should ask for `target`. The
+ * mount point stays as the client wrote it, unless a proxy has removed it.
+ */
+export const sibling = (
+  { queryString, rawPath, rootPath }: Pick<ClientScope, "queryString" | "rawPath" | "rootPath">,
+  path: string,
+  target: string
+): string => {
+  const root = rawPath.endsWith(path) ? rawPath.slice(0, rawPath.length - path.length) : ""
+  return decodePath(root) === rootPath
+    ? location("", root + target, queryString)
+    : location(rootPath, target, queryString)
 }

@@ -55,17 +55,38 @@ const child = <Leaf>(node: Node<Leaf>, segment: string | Dynamic): Node<Leaf> =>
   return edge.node
 }
 
+export interface Visitor<Leaf> {
+  /** Whether this is the leaf that is looked for. */
+  visit(leaf: Leaf): boolean
+}
+
 /**
- * Calls `visit` with each leaf that fits, best first, and the values of its parameters, until it answers `true`.
- * `values` is the same array each time.
+ * Visits each leaf that fits, best first, until the visitor answers `true`. `values` then holds the values of its
+ * parameters; it is the same array each time. The first `end` segments are what must fit.
  */
 export const search = <Leaf>(
   tree: Tree<Leaf>,
   segments: ReadonlyArray<string>,
   end: number,
   values: Array<string>,
-  visit: (leaf: Leaf) => boolean
-): boolean => step(tree, segments, 0, end, values, visit)
+  visitor: Visitor<Leaf>
+): boolean => step(tree, segments, 0, end, values, visitor)
+
+/** Calls `see` with every leaf that fits, best first. */
+export const each = <Leaf>(
+  tree: Tree<Leaf>,
+  segments: ReadonlyArray<string>,
+  end: number,
+  values: Array<string>,
+  see: (leaf: Leaf) => void
+): void => {
+  search(tree, segments, end, values, {
+    visit: (leaf) => {
+      see(leaf)
+      return false
+    }
+  })
+}
 
 const step = <Leaf>(
   node: Node<Leaf>,
@@ -73,26 +94,26 @@ const step = <Leaf>(
   index: number,
   end: number,
   values: Array<string>,
-  visit: (leaf: Leaf) => boolean
+  visitor: Visitor<Leaf>
 ): boolean => {
-  if (index === end) return node.leaf !== undefined && visit(node.leaf)
+  if (index === end) return node.leaf !== undefined && visitor.visit(node.leaf)
   const text = segments[index]!
   const literal = node.literals.get(text)
-  if (literal !== undefined && step(literal, segments, index + 1, end, values, visit)) return true
+  if (literal !== undefined && step(literal, segments, index + 1, end, values, visitor)) return true
   const before = values.length
   for (const { segment, node: next } of node.tested) {
     if (!RoutePattern.match(segment, text, values)) continue
-    if (step(next, segments, index + 1, end, values, visit)) return true
+    if (step(next, segments, index + 1, end, values, visitor)) return true
     values.length = before
   }
   if (node.plain !== undefined && text !== "") {
     values.push(text)
-    if (step(node.plain.node, segments, index + 1, end, values, visit)) return true
+    if (step(node.plain.node, segments, index + 1, end, values, visitor)) return true
     values.length = before
   }
   if (node.rest === undefined) return false
   values.push(segments.slice(index, end).join("/"))
-  if (visit(node.rest)) return true
+  if (visitor.visit(node.rest)) return true
   values.length = before
   return false
 }

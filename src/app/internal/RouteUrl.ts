@@ -27,7 +27,7 @@ export const fill = (pattern: Pattern, values: Values): string => {
   segments.forEach((segment, index) => {
     const absent = typeof segment === "string" || index < required
       ? undefined
-      : segment.names.find((name) => values[name] === undefined)
+      : segment.names.find((name) => valueOf(values, name) === undefined)
     if (absent !== undefined) {
       omitted ??= absent
       return
@@ -54,10 +54,14 @@ const fillSegment = (pattern: Pattern, segment: Segment, values: Values): string
 }
 
 const text = (pattern: Pattern, name: string, values: Values): string => {
-  const value = Object.hasOwn(values, name) ? values[name] : undefined
+  const value = valueOf(values, name)
   if (value === undefined) throw missing(pattern, name)
   return String(value)
 }
+
+/** A parameter may be called `constructor`. */
+const valueOf = (values: Values, name: string): Value | undefined =>
+  Object.hasOwn(values, name) ? values[name] : undefined
 
 const refuseDots = (pattern: Pattern, name: string, part: string): void => {
   if (part === "." || part === "..") throw invalid(pattern, name, `cannot be ${JSON.stringify(part)}`)

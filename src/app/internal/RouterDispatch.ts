@@ -5,11 +5,11 @@
  * Order: routes, methods of a known path, the other slash, mounts by length of their prefix, notFound.
  */
 import * as Cause from "effect/Cause"
-import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import type { HttpReceive, SseReceive } from "../../schema/Event.ts"
 import * as App from "../App.ts"
-import type { ClientExchange } from "../Exchange.ts"
+import type { ClientExchange, HttpExchange, SseExchange } from "../Exchange.ts"
 import * as Handler from "../Handler.ts"
 import { Problem } from "../Problem.ts"
 import * as Route from "./Route.ts"
@@ -27,8 +27,13 @@ export interface Options {
   readonly trailingSlash: "strict" | "redirect" | "ignore"
 }
 
-/** True within a mount that passes on what its router has no route for; a router says so by failing with `Pass`. */
-const IsOpen = Context.Reference<boolean>("slipway/app/Router/IsOpen", { defaultValue: () => false })
+/**
+ * True in the scope of a mount that passes on what its router has no route for; a router says so by failing with `Pass`.
+ * Means nothing below a route, whose handler may serve the exchange with a router of its own.
+ */
+const isOpen = Symbol("slipway/app/Router/isOpen")
+
+type MountedScope = RouteInput.RoutedScope & { readonly [isOpen]?: boolean }
 
 export const serve = (options: Options, exchange: ClientExchange): Served => {
   const search = new Search(options, exchange)
@@ -45,7 +50,7 @@ interface Place {
 /** What is known while the route for one exchange is looked for. */
 class Search {
   readonly options: Options
-  readonly exchange: ClientExchange
+  exchange: ClientExchange
   readonly method: string
   readonly path: string
   readonly segments: ReadonlyArray<string>
@@ -57,7 +62,7 @@ class Search {
   other: ReadonlyArray<string> | undefined
   /** True once a handler has left the exchange to others. */
   passed = false
-  values: Array<string> = []
+  values: Array<string> = noValues
   private found: Entry | undefined
   private remaining = 0
 
@@ -77,13 +82,13 @@ class Search {
       this.values = []
       this.found = undefined
       this.remaining = this.tried++
-      RouteTree.search(this.places[this.place]!.table.routes, segments, segments.length, this.values, this.visit)
+      RouteTree.search(this.places[this.place]!.table.routes, segments, segments.length, this.values, this)
       if (this.found !== undefined) return this.found
     }
     return undefined
   }
 
-  private readonly visit = (leaf: Leaf): boolean => {
+  visit(leaf: Leaf): boolean {
     const candidates = leaf.candidates(this.exchange.type, this.method)
     if (this.remaining >= candidates.length) {
       this.remaining -= candidates.length
@@ -100,6 +105,8 @@ class Search {
   }
 }
 
+const noValues: Array<string> = []
+
 const placesOf = ({ anyHost, hasHosts, hosts }: Layout, { scope }: ClientExchange): ReadonlyArray<Place> => {
   const outer = (scope as RouteInput.RoutedScope).pathParams ?? RouteInput.noParams
   const last = { table: anyHost, params: outer }
@@ -107,9 +114,8 @@ const placesOf = ({ anyHost, hasHosts, hosts }: Layout, { scope }: ClientExchang
   const places: Array<Place> = []
   const labels = RouteTarget.hostOf(scope).split(".")
   const values: Array<string> = []
-  RouteTree.search(hosts, labels, labels.length, values, ({ names, table }) => {
-    places.push({ table, params: paramsOf(outer, names, values) })
-    return false
+  RouteTree.each(hosts, labels, labels.length, values, (found) => {
+    for (const { names, table } of found) places.push({ table, params: paramsOf(outer, names, values) })
   })
   places.push(last)
   return places
@@ -123,6 +129,9 @@ const paramsOf = (outer: Params, names: ReadonlyArray<string>, values: ReadonlyA
   return params
 }
 
+const paramsFound = ({ place, places, values }: Search, { names }: Entry): Params =>
+  paramsOf(places[place]!.params, names, values)
+
 const next = (search: Search): Served => {
   const entry = search.next()
   return entry === undefined ? missed(search) : attempt(search, entry)
@@ -131,9 +140,9 @@ const next = (search: Search): Served => {
 // ---- a candidate
 
 const attempt = (search: Search, entry: Entry): Served => {
-  const params = paramsOf(search.places[search.place]!.params, entry.names, search.values)
+  const params = paramsFound(search, entry)
   if (entry.decodePath === undefined && entry.decodeOuter === undefined) {
-    return run(search, entry, params, { label: entry.label, path: params, outer: params, passed: false })
+    return run(search, entry, params, { label: entry.label, path: params, outer: params, passed: undefined })
   }
   return Effect.matchCauseEffectEager(decode(entry, params), {
     // Where it does not fit, the path names no resource of this route; another may know it.
@@ -156,18 +165,36 @@ const decode = (
     : Effect.mapEager(decodePath(params), (decoded) => ({ ...params, ...decoded }))
   return Effect.flatMapEager(path, (path): Effect.Effect<RouteInput.Match, unknown, any> =>
     decodeOuter === undefined
-      ? Effect.succeed({ label, path, outer: params, passed: false })
-      : Effect.mapEager(decodeOuter(params), (outer: unknown) => ({ label, path, outer, passed: false })))
+      ? Effect.succeed({ label, path, outer: params, passed: undefined })
+      : Effect.mapEager(decodeOuter(params), (outer: unknown) => ({ label, path, outer, passed: undefined })))
 }
 
 const run = (search: Search, entry: Entry, params: Params, match: RouteInput.Match): Served => {
   const scope = RouteInput.routedScope(search.exchange.scope, params, match)
   return Effect.catchCause(entry.app(derive(search.exchange, scope)), (cause) => {
-    if (!match.passed) return Effect.failCause(cause)
+    if (match.passed === undefined) return Effect.failCause(cause)
     search.passed = true
+    search.exchange = receivingAgain(search.exchange, match.passed)
     return next(search)
   })
 }
+
+/** The exchange for the next route: what the one before has read of the body is received again. */
+const receivingAgain = (exchange: ClientExchange, receive: HttpExchange["receive"]): ClientExchange => {
+  switch (exchange.type) {
+    case "http":
+      return App.derive(exchange, { receive })
+    case "sse":
+      return App.derive(exchange, { receive: Effect.map(receive, (event) => toSse(event, exchange)) })
+    case "websocket":
+      return exchange
+  }
+}
+
+const toSse = (event: HttpReceive, { connection }: SseExchange): SseReceive =>
+  event.type === "http.request"
+    ? { ...event, type: "sse.request" }
+    : { type: "sse.disconnect", reason: connection.disconnectReason ?? "client_closed" }
 
 /** TypeScript does not see that the scope is of the exchange's kind. */
 const derive = (exchange: ClientExchange, scope: ClientExchange["scope"]): ClientExchange =>
@@ -182,7 +209,9 @@ const missed = (search: Search): Served => {
     return next(search)
   }
   if (exchange.type === "websocket" || search.passed) return mounts(search)
-  return Effect.flatMapEager(allowed(search, other === undefined ? [segments] : [segments, other]), (methods) => {
+  const known = entriesAt(search, other === undefined ? [segments] : [segments, other])
+  if (known.length === 0) return trailingSlash === "redirect" ? redirected(search) : mounts(search)
+  return Effect.flatMapEager(allowed(known), (methods) => {
     if (methods.size === 0) return trailingSlash === "redirect" ? redirected(search) : mounts(search)
     const allow = [...methods].sort().join(", ")
     return search.method === "OPTIONS"
@@ -191,23 +220,26 @@ const missed = (search: Search): Served => {
   })
 }
 
-/** The methods that the path knows. A route whose Schemas do not fit the path does not know it. */
-const allowed = (
-  search: Search,
-  shapes: ReadonlyArray<ReadonlyArray<string>>
-): Effect.Effect<Set<string>, never, any> => {
+type Found = ReadonlyArray<readonly [Entry, Params]>
+
+/** What is registered for the path, whatever its method. */
+const entriesAt = (search: Search, shapes: ReadonlyArray<ReadonlyArray<string>>): Found => {
   const entries: Array<readonly [Entry, Params]> = []
   for (const { params, table } of search.places) {
     for (const segments of shapes) {
       const values: Array<string> = []
-      RouteTree.search(table.routes, segments, segments.length, values, (leaf) => {
+      RouteTree.each(table.routes, segments, segments.length, values, (leaf) => {
         for (const entry of leaf.entries) {
           if (entry.protocol === "http") entries.push([entry, paramsOf(params, entry.names, values)])
         }
-        return false
       })
     }
   }
+  return entries
+}
+
+/** The methods that the path knows. A route whose Schemas do not fit the path does not know it. */
+const allowed = (entries: Found): Effect.Effect<Set<string>, never, any> => {
   const methods = new Set<string>()
   const known = Effect.forEach(entries, ([entry, params]) =>
     Effect.match(decode(entry, params), {
@@ -216,7 +248,7 @@ const allowed = (
         for (const method of entry.methods) if (method !== "*") methods.add(method)
       }
     }), { discard: true })
-  return Effect.map(entries.length === 0 ? Effect.void : known, () => {
+  return Effect.map(known, () => {
     if (methods.has("GET")) methods.add("HEAD")
     if (methods.size > 0) methods.add("OPTIONS")
     return methods
@@ -231,11 +263,22 @@ const toggled = (segments: ReadonlyArray<string>): ReadonlyArray<string> =>
 const redirected = (search: Search): Served => {
   const { exchange, path, segments } = search
   search.restart(toggled(segments))
-  if (search.next() === undefined) return mounts(search)
-  const { queryString, rootPath } = exchange.scope
-  const target = path.endsWith("/") ? path.slice(0, -1) : `${path}/`
-  const location = RouteTarget.location(rootPath, target, queryString)
-  return Handler.make(Effect.succeed(HttpServerResponse.redirect(location, { status: 308 })))(exchange)
+  return Effect.flatMapEager(fitting(search), (isKnown) => {
+    if (!isKnown) return mounts(search)
+    const target = path.endsWith("/") ? path.slice(0, -1) : `${path}/`
+    const location = RouteTarget.sibling(exchange.scope, path, target)
+    return Handler.make(Effect.succeed(HttpServerResponse.redirect(location, { status: 308 })))(exchange)
+  })
+}
+
+/** Whether a candidate's Schemas fit the path. Where none do, its other form might redirect back to this one. */
+const fitting = (search: Search): Effect.Effect<boolean, unknown, any> => {
+  const entry = search.next()
+  if (entry === undefined) return Effect.succeed(false)
+  return Effect.matchEffect(decode(entry, paramsFound(search, entry)), {
+    onFailure: () => fitting(search),
+    onSuccess: () => Effect.succeed(true)
+  })
 }
 
 // ---- mounts
@@ -246,9 +289,8 @@ const mounts = (search: Search): Served => {
     if (!table.hasMounts) continue
     for (let length = search.segments.length; length >= 0; length--) {
       const values: Array<string> = []
-      RouteTree.search(table.mounts, search.segments, length, values, (entries) => {
+      RouteTree.each(table.mounts, search.segments, length, values, (entries) => {
         for (const entry of entries) found.push([entry, paramsOf(params, entry.names, values), length])
-        return false
       })
     }
   }
@@ -256,25 +298,37 @@ const mounts = (search: Search): Served => {
     const mount = found[index]
     if (mount === undefined) return notFound(search)
     const [entry, params, length] = mount
-    const served = Effect.provideService(entry.app(below(search, params, length)), IsOpen, entry.passThrough)
-    return Effect.catchCause(served, (cause) => Route.isPass(cause) ? from(index + 1) : Effect.failCause(cause))
+    const { exchange } = search
+    return Effect.catchCause(
+      entry.app(below(search, entry, params, length)),
+      (cause) => Route.isPass(cause) && !exchange.connection.responseStarted ? from(index + 1) : Effect.failCause(cause)
+    )
   }
   return from(0)
 }
 
 /** The exchange as the mounted App sees it: the first `length` segments belong to the mount point. */
-const below = ({ exchange, segments }: Search, params: Params, length: number): ClientExchange => {
+const below = (
+  { exchange, segments }: Search,
+  { passThrough }: Entry,
+  params: Params,
+  length: number
+): ClientExchange => {
   const { path, rootPath } = exchange.scope
   const prefix = segments.slice(0, length).map((segment) => `/${segment}`).join("")
   const rest = path.startsWith(prefix) ? path.slice(prefix.length) : `/${segments.slice(length).join("/")}`
-  const scope = { ...exchange.scope, path: rest || "/", rootPath: rootPath + prefix }
-  return derive(exchange, RouteInput.routedScope(scope, params, undefined))
+  const mounted = { path: rest || "/", rootPath: rootPath + prefix, [isOpen]: passThrough }
+  return derive(exchange, Object.assign(RouteInput.routedScope(exchange.scope, params, undefined), mounted))
 }
 
 // ---- nothing
 
-const notFound = (search: Search): Served =>
-  Effect.withFiber((fiber) => fiber.getRef(IsOpen) ? Effect.fail(new Route.Pass()) : answered(search))
+const notFound = (search: Search): Served => {
+  const scope: MountedScope = search.exchange.scope
+  return scope[isOpen] === true && scope.route === undefined
+    ? Effect.suspend(() => Effect.fail(new Route.Pass()))
+    : answered(search)
+}
 
 const answered = ({ exchange, places, segments }: Search): Served => {
   if (exchange.type === "websocket") return RouteApp.decline(exchange, noSuchPath)
@@ -282,12 +336,12 @@ const answered = ({ exchange, places, segments }: Search): Served => {
     if (!table.hasNotFounds) continue
     for (let length = segments.length; length >= 0; length--) {
       const values: Array<string> = []
-      let entry: Entry | undefined
-      RouteTree.search(table.notFounds, segments, length, values, (leaf) => {
-        entry = leaf
-        return true
+      let answer: Served | undefined
+      RouteTree.each(table.notFounds, segments, length, values, (entries) => {
+        const entry = entries.at(-1)!
+        answer ??= answerWith(entry, exchange, paramsOf(params, entry.names, values))
       })
-      if (entry !== undefined) return answerWith(entry, exchange, paramsOf(params, entry.names, values))
+      if (answer !== undefined) return answer
     }
   }
   return standard(exchange)
@@ -299,10 +353,10 @@ const standard = Handler.make(noSuchPath)
 
 /** A handler for what was not found that passes leaves it to the standard answer. */
 const answerWith = (entry: Entry, exchange: ClientExchange, params: Params): Served => {
-  const match = { label: entry.label, path: params, outer: params, passed: false }
+  const match = { label: entry.label, path: params, outer: params, passed: undefined }
   const scope = RouteInput.routedScope(exchange.scope, params, match)
   return Effect.catchCause(
     entry.app(derive(exchange, scope)),
-    (cause) => match.passed ? standard(exchange) : Effect.failCause(cause)
+    (cause) => match.passed !== undefined ? standard(exchange) : Effect.failCause(cause)
   )
 }

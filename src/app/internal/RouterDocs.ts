@@ -72,12 +72,17 @@ export const redirectTarget = (
     const url = new URL(to).href
     return (_, __, queryString) => withQuery(url, queryString)
   }
-  const cut = to.search(/[?#]/)
+  // The mark of a parameter that may be absent does not begin a query.
+  const cut = to.search(/#|\?(?!$|\/:)|(?<!:\w+)\?/)
   const pattern = RoutePattern.parse(cut === -1 ? to : to.slice(0, cut))
   const end = cut === -1 ? "" : to.slice(cut)
-  const known = RoutePattern.parse(from).names
+  const known = RoutePattern.parse(from)
+  const mayBeAbsent = RoutePattern.optionalNames(known)
   for (const name of pattern.names) {
-    if (!known.includes(name)) throw new Error(`The redirect from ${from} has no parameter "${name}" for ${to}`)
+    if (!known.names.includes(name)) throw new Error(`The redirect from ${from} has no parameter "${name}" for ${to}`)
+    if (mayBeAbsent.includes(name) && !RoutePattern.optionalNames(pattern).includes(name)) {
+      throw new Error(`The redirect from ${from} may lack the parameter "${name}" for ${to}`)
+    }
   }
   return (params, rootPath, queryString) =>
     withQuery(RouteTarget.location(rootPath, RouteUrl.fill(pattern, params)) + end, queryString)

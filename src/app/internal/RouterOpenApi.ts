@@ -28,6 +28,8 @@ interface Operation {
   readonly id: string
   readonly method: HttpMethod.HttpMethod
   readonly pattern: RoutePattern.Pattern
+  /** The parameters in their order, as the route calls them. */
+  readonly names: ReadonlyArray<string>
   readonly infos: Array<Info>
 }
 
@@ -37,14 +39,19 @@ const untagged = "~untagged"
 /** The routes as an HttpApi. */
 export const api = (routes: ReadonlyArray<Info>, about: About): HttpApi.HttpApi<string, HttpApiGroup.Top> => {
   const groups = new Map<string, HttpApiGroup.HttpApiGroup<string, any, boolean>>()
+  const schemas: Record<string, unknown> = {}
   for (const operation of operationsOf(routes)) {
     const tag = operation.infos[0]!.tags?.[0] ?? ""
     const group = groups.get(tag) ?? HttpApiGroup.make(tag === "" ? untagged : tag, { topLevel: true as boolean })
-    groups.set(tag, group.add(endpoint(operation)))
+    groups.set(tag, group.add(endpoint(operation, schemas)))
   }
   const { description, servers, title = "Api", version = "0.0.1" } = about
+  const transform = (spec: Record<string, any>) => {
+    spec.components.schemas = { ...schemas, ...spec.components.schemas }
+    return tidy(spec, groups.has(""))
+  }
   const api = HttpApi.make("router").annotateMerge(
-    OpenApi.annotations({ title, version, description, servers, transform: (spec) => tidy(spec, groups.has("")) })
+    OpenApi.annotations({ title, version, description, servers, transform })
   )
   // The groups are known to nobody's types.
   return [...groups.values()].reduce((all, group) => all.add(group) as any, api as {} as HttpApi.HttpApi<string, any>)
@@ -56,11 +63,15 @@ export const document = (routes: ReadonlyArray<Info>, about: About): OpenApi.Ope
 
 const operationsOf = (routes: ReadonlyArray<Info>): ReadonlyArray<Operation> => {
   const operations = new Map<string, Operation>()
+  const patterns = new Map<string, RoutePattern.Pattern>()
   const ids = new Set<string>()
   for (const info of routes) {
     if (info.protocol === "mount" || info.documented === false) continue
-    const pattern = RoutePattern.parse(info.path)
-    const shape = pathOf(pattern).replace(/:\w+/g, ":")
+    const own = RoutePattern.parse(info.path)
+    const shape = pathOf(own, () => "{}")
+    // "Templated paths with the same hierarchy but different templated names MUST NOT exist as they are identical."
+    const pattern = patterns.get(shape) ?? own
+    patterns.set(shape, pattern)
     for (const method of info.protocol === "http" ? info.methods : ["GET"]) {
       if (!HttpMethod.isHttpMethod(method)) continue
       const key = `${method} ${shape}`
@@ -74,7 +85,7 @@ const operationsOf = (routes: ReadonlyArray<Info>): ReadonlyArray<Operation> => 
         ids,
         info.name === undefined || info.methods.length > 1 ? nameless(method, info.path) : info.name
       )
-      operations.set(key, { id, method, pattern, infos: [info] })
+      operations.set(key, { id, method, pattern, names: own.names, infos: [info] })
     }
   }
   return [...operations.values()]
@@ -91,26 +102,39 @@ const uniqueIn = (ids: Set<string>, id: string): string => {
 }
 
 /** A path as HttpApi writes it. */
-const pathOf = ({ rest, segments }: RoutePattern.Pattern): string => {
+const pathOf = (
+  { rest, segments }: RoutePattern.Pattern,
+  param: (name: string) => string = (name) => `:${name}`
+): string => {
   const written = segments.map((segment) =>
     typeof segment === "string"
-      ? segment
-      : segment.pieces.map((piece) => typeof piece === "string" ? piece : `:${piece.name}`).join("")
+      ? literally(segment)
+      : segment.pieces.map((piece) => typeof piece === "string" ? literally(piece) : param(piece.name)).join("")
   )
-  if (rest !== undefined) written.push(`:${restName(rest)}`)
+  if (rest !== undefined) written.push(param(restName(rest)))
   return `/${written.join("/")}`
 }
 
+/** A brace that stands for itself would begin a parameter in the document. */
+const literally = (text: string): string => text.replace(/[{}]/g, encodeURIComponent)
+
 const restName = (rest: string): string => rest === "*" ? "rest" : rest
 
-const endpoint = ({ id, infos, method, pattern }: Operation): HttpApiEndpoint.Top => {
+const endpoint = (
+  { id, infos, method, names, pattern }: Operation,
+  schemas: Record<string, unknown>
+): HttpApiEndpoint.Top => {
   const main = infos[0]!
   const first = (key: "query" | "headers") => infos.find(({ schemas }) => schemas[key] !== undefined)?.schemas[key]
   const { body } = main.schemas
   const params = Object.fromEntries(
-    pattern.names.map((
-      name
-    ) => [restName(name), main.schemas.path?.[name] ?? main.schemas.outer?.[name] ?? Schema.String])
+    names.map((
+      own,
+      index
+    ) => [
+      restName(pattern.names[index]!),
+      schemaIn(main, "path", own) ?? schemaIn(main, "outer", own) ?? Schema.String
+    ])
   )
   const made = HttpApiEndpoint.make(method)(id, pathOf(pattern) as "/", {
     params: (pattern.names.length === 0 ? undefined : params) as {},
@@ -129,9 +153,14 @@ const endpoint = ({ id, infos, method, pattern }: Operation): HttpApiEndpoint.To
     summary: main.summary,
     description: main.description,
     deprecated: main.deprecated,
-    transform: (operation) => finish(operation, infos)
+    transform: (operation) => finish(operation, infos, schemas)
   })
   return made.annotateMerge(annotations as Context.Context<never>) as unknown as HttpApiEndpoint.Top
+}
+
+const schemaIn = ({ schemas }: Info, key: "path" | "outer", name: string): Schema.Top | undefined => {
+  const fields = schemas[key]
+  return fields !== undefined && Object.hasOwn(fields, name) ? fields[name] as Schema.Top : undefined
 }
 
 const successOf = (infos: ReadonlyArray<Info>): ReadonlyArray<Schema.Top> =>
@@ -144,11 +173,21 @@ const successOf = (infos: ReadonlyArray<Info>): ReadonlyArray<Schema.Top> =>
   })
 
 /** What HttpApi has no words for. */
-const finish = (operation: Record<string, any>, infos: ReadonlyArray<Info>): Record<string, any> => {
+const finish = (
+  operation: Record<string, any>,
+  infos: ReadonlyArray<Info>,
+  schemas: Record<string, unknown>
+): Record<string, any> => {
   const tags = infos[0]!.tags
   if (tags !== undefined) operation.tags = [...tags]
   const cookies = infos.find(({ schemas }) => schemas.cookies !== undefined)?.schemas.cookies
-  if (cookies !== undefined) operation.parameters.push(...cookieParameters(cookies))
+  if (cookies !== undefined) {
+    // Cookies are texts as headers are, and are described in the same way.
+    const group = HttpApiGroup.make("all").add(HttpApiEndpoint.get("all", "/", { headers: cookies as Schema.Top }))
+    const { components, paths } = OpenApi.fromApi(HttpApi.make("cookies").add(group))
+    for (const parameter of paths["/"]!.get!.parameters) operation.parameters.push({ ...parameter, in: "cookie" })
+    Object.assign(schemas, components.schemas)
+  }
   for (const response of Object.values<any>(operation.responses)) {
     delete response.content?.["text/event-stream"]?.["x-effect-stream"]
   }
@@ -157,20 +196,6 @@ const finish = (operation: Record<string, any>, infos: ReadonlyArray<Info>): Rec
     operation.responses[101] = { description: "Switching Protocols: a WebSocket" }
   }
   return operation
-}
-
-const cookieParameters = (cookies: Schema.Top | Schema.Struct.Fields): ReadonlyArray<Record<string, unknown>> => {
-  const schema = Schema.isSchema(cookies) ? cookies : Schema.Struct(cookies)
-  const { properties = {}, required = [] } = Schema.toJsonSchemaDocument(schema).schema as {
-    readonly properties?: Record<string, unknown>
-    readonly required?: ReadonlyArray<string>
-  }
-  return Object.entries(properties).map(([name, schema]) => ({
-    name,
-    in: "cookie",
-    schema,
-    required: required.includes(name)
-  }))
 }
 
 /** Takes the group that is none out of the document. */

@@ -12,9 +12,8 @@ const findAll = (patterns: ReadonlyArray<string>, path: string): ReadonlyArray<s
   const found: Array<string> = []
   const values: Array<string> = []
   const segments = path.slice(1).split("/")
-  RouteTree.search(tree, segments, segments.length, values, ({ texts }) => {
+  RouteTree.each(tree, segments, segments.length, values, ({ texts }) => {
     found.push(...texts.map((text) => `${text} ${values.join(",")}`))
-    return false
   })
   assert.deepStrictEqual(values, [], "values of branches that did not fit are taken back")
   return found
