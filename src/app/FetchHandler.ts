@@ -68,7 +68,7 @@ const serve = (
       gone.signal.aborted
         ? Effect.void
         : Effect.andThen(
-          Effect.logError(`${scope.method} ${scope.path} failed`, error.cause),
+          Effect.logError(`${scope.method} ${scope.rawPath} failed`, error.cause),
           App.respond(send, 500, "Internal Server Error")
         )
   }).pipe(

@@ -39,6 +39,16 @@ describe("Router", () => {
       }))
   })
 
+  it.effect("finds mounts behind a proxy that has removed its own part of the path [C180]", () =>
+    Effect.gen(function*() {
+      const inner = Router.make(
+        Router.get("/x/:name", ({ exchange, path }) => Effect.succeed(`${exchange.scope.rootPath} ${path.name}`))
+      )
+      const app = Router.make(Router.mount("/admin", inner))
+      const answer = yield* exchange(app, "GET /admin/x/a%2Fb HTTP/1.1\r\nhost: a\r\n\r\n", { rootPath: "/app" })
+      assert.strictEqual(bodyOf(answer), "/app/admin a/b")
+    }))
+
   describe("notFound", () => {
     it.effect("of an inner group goes before that of a group with the same prefix", () =>
       Effect.gen(function*() {

@@ -9,7 +9,8 @@ import * as Target from "./Target.ts"
 type ClientScope = ClientExchange["scope"]
 
 /** The raw path below the mount point. Begins with a slash, except for targets that are no paths (`*`). */
-export const pathOf = (scope: Pick<ClientScope, "rawPath" | "rootPath">): string => Target.mountedPath(scope) || "/"
+export const pathOf = (scope: Pick<ClientScope, "path" | "rawPath" | "rootPath">): string =>
+  Target.mountedPath(scope) || "/"
 
 /** The segments of a raw path, decoded. One pass: `split` and a regular expression take 0.2 µs more (Node 20). */
 export const segmentsOf = (path: string): Array<string> => {
