@@ -293,7 +293,9 @@ describe("a stream as body", () => {
         "onetwo",
         "onetwo"
       ])
-      const [atOnce] = answersIn(yield* askFor(sending(start(), body({ stream: together("one", "", "two") })), pipelined))
+      const [atOnce] = answersIn(
+        yield* askFor(sending(start(), body({ stream: together("one", "", "two") })), pipelined)
+      )
       assert.deepStrictEqual(atOnce!.chunks, ["onetwo"])
       const empty = answersIn(yield* askFor(sending(start(), body({ stream: Stream.empty })), pipelined))
       assert.deepStrictEqual(empty.map((answer) => answer.header("content-length")), ["0", "0"])
