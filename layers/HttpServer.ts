@@ -27,6 +27,7 @@ import type { App } from "../src/app/App.ts"
 import * as Handler from "../src/app/Handler.ts"
 import type { SendError } from "../src/app/SendError.ts"
 import { type Address, Server, type ServerError } from "../src/service/Server.ts"
+import { flat } from "./internal/serving.ts"
 import * as ServerNode from "./ServerNode.ts"
 
 /** Every option with its unit and default stands in docs/settings.md. */
@@ -66,7 +67,7 @@ export const make: Effect.Effect<
   return HttpServer.make({
     address: yield* toNetAddress(address!),
     serve: Effect.fnUntraced(function*(httpEffect, middleware) {
-      app = Handler.fromHttpEffect(httpEffect, { middleware, context: yield* Effect.context<never>() })
+      app = Handler.fromHttpEffect(httpEffect, { middleware, context: flat(yield* Effect.context<never>()) })
       yield* Scope.addFinalizer(yield* Effect.scope, Scope.close(serving, Exit.void))
       Deferred.doneUnsafe(served, Effect.succeed(app))
     })

@@ -92,14 +92,22 @@ export const toEffect = <E, R>(
 /**
  * Ends in the answer as a defect, which is how effect/http takes a response from a failed handler: the finalizers of the
  * request's Scope see a failure. An interruption is not ours to answer: whoever interrupted us (a timeout, the server)
- * decides that.
+ * decides that. Nor is the failure of a mounted App, whose exchange nobody else can answer.
  */
 const answer = <E>(cause: Cause.Cause<E>): Effect.Effect<never, never, HttpServerRequest.HttpServerRequest> =>
   Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
     const own = request instanceof ServerRequest ? request : undefined
-    // A mounted App has failed, whose exchange nobody else can answer: the server says what that means.
-    if (own?.isGiven === true) return Effect.failCause(cause as Cause.Cause<never>)
+    if (own !== undefined && (own.isGiven || Cause.hasInterruptsOnly(cause))) return leave(own, cause)
     return Effect.interruptible(Effect.flatMap(Failures.answer(cause), Effect.die)).pipe(
-      Effect.tapCause((cause) => Effect.sync(() => Cause.hasInterruptsOnly(cause) && own?.give("nobody")))
+      // The answer itself was interrupted: it waited for a page, or for what an error says of itself.
+      Effect.catchCause((cause) =>
+        own !== undefined && Cause.hasInterruptsOnly(cause) ? leave(own, cause) : Effect.failCause(cause)
+      )
     )
   })
+
+/** effect/http makes a response of the cause, which is not sent then: the request ends with the cause as it is. */
+const leave = <E>(request: ServerRequest, cause: Cause.Cause<E>): Effect.Effect<never> => {
+  request.leaveUnanswered(cause)
+  return Effect.failCause(cause as Cause.Cause<never>)
+}

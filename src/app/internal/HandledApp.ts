@@ -30,8 +30,8 @@ export interface Options {
 
 /**
  * Makes what handles an exchange out of `handler`, which runs uninterruptibly unless it says otherwise. Failures are
- * answered by effect's rules (`HttpServerError.causeResponse`) and, once answered, are over. The fiber's context keeps
- * the request afterwards: whoever goes on restores it.
+ * answered by effect's rules (`HttpServerError.causeResponse`) and, once answered, are over; what the request notes as
+ * unanswered is failed with. The fiber's context keeps the request afterwards: whoever goes on restores it.
  */
 export const make = <E, R>(
   handler: Effect.Effect<HttpServerResponse.HttpServerResponse, E, R>,
@@ -67,9 +67,10 @@ const write = (
   request: HttpServerRequest.HttpServerRequest,
   response: HttpServerResponse.HttpServerResponse
 ): Effect.Effect<unknown, SendError> => {
-  const { isUpgraded, source, voice } = request as ServerRequest
+  const { isGiven, isUpgraded, source, unanswered } = request as ServerRequest
   if (isUpgraded) return Effect.succeed(upgraded)
-  if (voice !== "handler") return Effect.void
+  if (unanswered !== undefined) return Effect.failCause(unanswered)
+  if (isGiven) return Effect.void
   return ResponseWriter.send(source, response)
 }
 

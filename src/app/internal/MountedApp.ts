@@ -24,7 +24,7 @@ export const run = <E, R>(
   const scope = Target.remount(request.source.scope, request.url)
   if (exchange.type === "http") return respond(app, new RequestExchange(exchange, scope, request.received))
   const { path, rootPath } = scope
-  request.give("app")
+  request.give()
   const session = Effect.suspend(() => app(derive(exchange, { scope: { ...exchange.scope, path, rootPath } } as never)))
   return Effect.as(keepingContext(session), elsewhere)
 }

@@ -45,11 +45,8 @@ export class ServerRequest extends Inspectable.Class implements HttpServerReques
   readonly source: HttpExchange
   /** The exchange as it came. */
   readonly exchange: ClientExchange
-  /**
-   * Who has the word: the handler; an App that was mounted in it and has the exchange to its end; or nobody, when the
-   * handler was interrupted.
-   */
-  voice: "handler" | "app" | "nobody" = "handler"
+  private given = false
+  private unansweredCause: Cause.Cause<never> | undefined
   /** The request that owns the body; itself unless made by `modify`. */
   private readonly original: ServerRequest
   private readonly changes: Modification | undefined
@@ -69,15 +66,22 @@ export class ServerRequest extends Inspectable.Class implements HttpServerReques
     this.changes = changes
   }
 
-  /** From now on the handler's response is not sent. */
-  give(voice: "app" | "nobody"): void {
-    const owner = this.original
-    if (owner.voice === "handler") owner.voice = voice
+  /** An App that was mounted in the handler has the exchange to its end: the handler's response is not sent. */
+  give(): void {
+    this.original.given = true
   }
 
-  /** True once an App that was mounted in the handler has the exchange. */
   get isGiven(): boolean {
-    return this.original.voice === "app"
+    return this.original.given
+  }
+
+  /** The handler ends with `cause`, and nobody answers in its name. */
+  leaveUnanswered(cause: Cause.Cause<unknown>): void {
+    this.original.unansweredCause = cause as Cause.Cause<never>
+  }
+
+  get unanswered(): Cause.Cause<never> | undefined {
+    return this.original.unansweredCause
   }
 
   modify(options: Modification): ServerRequest {
