@@ -105,6 +105,10 @@ describe("RequestTarget", () => {
       ["/%c3%28%e2%82%ac", "/\xc3(\xe2\x82\xac"],
       ["/%c0%af", "/\xc0\xaf"],
       ["/%ed%a0%80", "/\xed\xa0\x80"],
+      ["/%f0%9f%98", "/\xf0\x9f\x98"],
+      ["/%EF%BF%BD", "/\ufffd"],
+      ["/%zz%EF%BF%BD", "/%zz\ufffd"],
+      ["/%EF%BF%BD%ff", "/\xef\xbf\xbd\xff"],
       ["/a+b", "/a+b"]
     ] as const
     for (const [raw, path] of cases) {
