@@ -68,6 +68,7 @@ const arrows: Readonly<Record<string, Arrow>> = {
       "src/service",
       "src/schema",
       "src/protocol/FieldList.ts",
+      "src/protocol/MountPoint.ts",
       "src/protocol/ReasonPhrases.ts",
       "src/protocol/RequestTarget.ts"
     ],

@@ -10,6 +10,7 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Http from "node:http"
+import * as MountPoint from "../../src/protocol/MountPoint.ts"
 import { decodePath } from "../../src/protocol/RequestTarget.ts"
 import type { Headers } from "../../src/schema/Scope.ts"
 import type { PipeEnd } from "./MemoryPipe.ts"
@@ -50,15 +51,11 @@ export const makeServer = (listener: Listener): Http.Server => {
   return server
 }
 
-/** Path below the mount point, and the mount point, both as they were sent unless a proxy has removed the latter. */
-const split = ({ rawPath, rootPath }: RequestExchange["scope"]): readonly [base: string, path: string] => {
-  if (rootPath === "") return ["", rawPath]
-  for (let end = rawPath.indexOf("/", 1);; end = rawPath.indexOf("/", end + 1)) {
-    const base = end === -1 ? rawPath : rawPath.slice(0, end)
-    if (base === rootPath || decodePath(base) === rootPath) return [base, rawPath.slice(base.length)]
-    // A character is at most three escapes.
-    if (end === -1 || base.length > 9 * rootPath.length) return [rootPath, rawPath]
-  }
+/** Path below the mount point, and the mount point, both as they were sent; the latter as it is where a proxy has cut it. */
+const split = ({ path, rawPath, rootPath }: RequestExchange["scope"]): readonly [base: string, path: string] => {
+  const below = MountPoint.below({ path, rawPath, rootPath })
+  const base = rawPath.slice(0, rawPath.length - below.length)
+  return [decodePath(base) === rootPath ? base : rootPath, below]
 }
 
 /** Whether the request has a body, and whether only its end says how long it is. */

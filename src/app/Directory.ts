@@ -11,6 +11,7 @@ import * as Mime from "effect/http/Mime"
 import * as Option from "effect/Option"
 import * as Path from "effect/Path"
 import type * as PlatformError from "effect/PlatformError"
+import * as MountPoint from "../protocol/MountPoint.ts"
 import type { Headers } from "../schema/Scope.ts"
 import * as App from "./App.ts"
 import * as Listing from "./internal/Listing.ts"
@@ -78,7 +79,7 @@ const serve = Effect.fnUntraced(function*(site: Site, exchange: App.HttpExchange
   if (scope.method !== "GET" && scope.method !== "HEAD") {
     return yield* respond(exchange, 405, "Method Not Allowed", [["allow", "GET, HEAD"]])
   }
-  const segments = parsePath(Target.mountedPath(scope), site.showHidden)
+  const segments = parsePath(MountPoint.below(scope), site.showHidden)
   const found = segments === undefined ? undefined : yield* locate(site, segments)
   if (segments === undefined || found === undefined) return yield* respond(exchange, 404, "Not Found")
 

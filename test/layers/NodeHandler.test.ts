@@ -34,6 +34,14 @@ const patched = (scope: Partial<HttpScope>, app: App.App<unknown>): App.App<unkn
 
 describe("NodeHandler", () => {
   describe("the request", () => {
+    it.effect("is relative to its mount point also behind a proxy that has removed its own part of the path", () =>
+      Effect.gen(function*() {
+        const look = showing((request) => [request.url, (request as { readonly baseUrl?: string }).baseUrl])
+        const app = App.mount("/old", NodeHandler.make(look))(App.decline)
+        const bytes = yield* exchange(app, "GET /old/a%2Fb HTTP/1.1\r\nhost: a\r\n\r\n", { rootPath: "/app" })
+        assert.strictEqual(answersIn(bytes)[0]!.body, `["/a%2Fb","/app/old"]`)
+      }).pipe(quiet))
+
     it.effect("is as the client sent it", () =>
       Effect.gen(function*() {
         const look = showing((request) => [

@@ -2,15 +2,15 @@
  * The path of a request as routers see it: the raw path below the mount point, cut at its slashes and then decoded
  * segment by segment, so that an encoded slash stays inside of its segment.
  */
+import * as MountPoint from "../../protocol/MountPoint.ts"
 import { decodePath } from "../../protocol/RequestTarget.ts"
 import type { ClientExchange } from "../Exchange.ts"
-import * as Target from "./Target.ts"
 
 type ClientScope = ClientExchange["scope"]
 
 /** The raw path below the mount point. Begins with a slash, except for targets that are no paths (`*`). */
 export const pathOf = (scope: Pick<ClientScope, "path" | "rawPath" | "rootPath">): string =>
-  Target.mountedPath(scope) || "/"
+  MountPoint.below(scope) || "/"
 
 /** The segments of a raw path, decoded. One pass: `split` and a regular expression take 0.2 µs more (Node 20). */
 export const segmentsOf = (path: string): Array<string> => {
