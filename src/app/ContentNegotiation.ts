@@ -7,6 +7,7 @@
 import * as Effect from "effect/Effect"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
+import { splitOutsideQuotes } from "../protocol/FieldList.ts"
 import { Problem } from "./Problem.ts"
 
 interface Parameters {
@@ -159,10 +160,3 @@ const parseMediaType = (text: string): MediaType => {
 
 const unquote = (value: string): string =>
   value.startsWith("\"") && value.endsWith("\"") ? value.slice(1, -1).replaceAll(/\\(.)/g, "$1") : value
-
-/** The parts between separators, trimmed. A quoted string holds no separator (RFC 9110 section 5.6.4). */
-const splitOutsideQuotes = (text: string, separator: "," | ";"): Array<string> =>
-  (text.match(separator === "," ? listItem : parameterItem) ?? []).map((part) => part.trim())
-
-const listItem = /(?:"(?:\\.|[^"\\])*"?|[^",])+/g
-const parameterItem = /(?:"(?:\\.|[^"\\])*"?|[^";])+/g

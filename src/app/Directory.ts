@@ -14,6 +14,7 @@ import type * as PlatformError from "effect/PlatformError"
 import * as MountPoint from "../protocol/MountPoint.ts"
 import type { Headers } from "../schema/Scope.ts"
 import * as App from "./App.ts"
+import * as ContentNegotiation from "./ContentNegotiation.ts"
 import * as Listing from "./internal/Listing.ts"
 import * as Representation from "./internal/Representation.ts"
 import * as Target from "./internal/Target.ts"
@@ -96,7 +97,7 @@ const serve = Effect.fnUntraced(function*(site: Site, exchange: App.HttpExchange
   if (!site.listing) return yield* respond(exchange, 404, "Not Found")
 
   const entries = Listing.sort(yield* list(site, segments, found))
-  const asJson = Listing.prefersJson(Target.header(scope, "accept"))
+  const asJson = ContentNegotiation.choose(Target.header(scope, "accept"), forms) === "application/json"
   const body = asJson
     ? Listing.json(entries)
     : Listing.html(`/${segments.map((segment) => `${segment}/`).join("")}`, segments.length === 0, entries)
@@ -108,6 +109,9 @@ const serve = Effect.fnUntraced(function*(site: Site, exchange: App.HttpExchange
     noSniff
   ])
 })
+
+/** What a listing can be; a client that does not care looks at it. */
+const forms = ["text/html", "application/json"] as const
 
 const noSniff = ["x-content-type-options", "nosniff"] as const
 

@@ -2,7 +2,7 @@
  * Reads Accept (RFC 9110 section 12.5.1) for the one question a server has: does the client name `text/event-stream`?
  * It decides between an `http` and an `sse` scope. Choosing among representations is the application's business.
  */
-import { withoutOws } from "./FieldList.ts"
+import { splitOutsideQuotes } from "./FieldList.ts"
 
 const eventStream = "text/event-stream"
 
@@ -35,21 +35,3 @@ const isWanted = (item: string): boolean => {
 
 /** RFC 9110 section 12.4.2: `weight = OWS ";" OWS "q=" qvalue`, and 0 means "not acceptable". */
 const isZeroWeight = (parameter: string): boolean => /^q=0(\.0*)?$/i.test(parameter)
-
-/** The parts between separators, without white space around them. A quoted string holds no separator. */
-const splitOutsideQuotes = (text: string, separator: string): Array<string> => {
-  const parts: Array<string> = []
-  let start = 0
-  let quoted = false
-  for (let at = 0; at < text.length; at++) {
-    const character = text[at]
-    if (character === "\"") quoted = !quoted
-    else if (character === "\\" && quoted) at++
-    else if (character === separator && !quoted) {
-      parts.push(withoutOws(text.slice(start, at)))
-      start = at + 1
-    }
-  }
-  parts.push(withoutOws(text.slice(start)))
-  return parts
-}

@@ -77,25 +77,3 @@ const humanSize = (bytes: number): string => {
   }
   return `${value.toFixed(1)} ${["KiB", "MiB", "GiB", "TiB"][unit]}`
 }
-
-/**
- * Whether `accept` puts JSON above HTML. The most specific range that matches a type decides its weight (RFC 9110
- * section 12.5.1); equal weights mean HTML.
- */
-export const prefersJson = (accept: string | undefined): boolean =>
-  accept !== undefined && weight(accept, "application/json") > weight(accept, "text/html")
-
-const weight = (accept: string, type: string): number => {
-  const ranges = [type, `${type.slice(0, type.indexOf("/"))}/*`, "*/*"]
-  let best = ranges.length
-  let found = 0
-  for (const item of accept.toLowerCase().split(",")) {
-    const [range, ...parameters] = item.split(";").map((part) => part.trim())
-    const index = ranges.indexOf(range!)
-    if (index === -1 || index > best) continue
-    best = index
-    const q = parameters.find((parameter) => parameter.startsWith("q="))
-    found = q === undefined ? 1 : Number(q.slice(2)) || 0
-  }
-  return found
-}
