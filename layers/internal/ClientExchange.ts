@@ -18,7 +18,7 @@ import type * as Contract from "../../src/app/Exchange.ts"
 import { SendError, type SendErrorReason } from "../../src/app/SendError.ts"
 import type { HeaderList } from "../../src/protocol/ResponseFields.ts"
 import type { AccessLogEntry } from "../../src/schema/AccessLogEntry.ts"
-import type { DisconnectReason } from "../../src/schema/DisconnectReason.ts"
+import { type DisconnectReason, isOfServer } from "../../src/schema/DisconnectReason.ts"
 import { ConnectionHandle, TransportHandle } from "./ExchangeHandles.ts"
 import type { ServerCore } from "./ServerCore.ts"
 import { traceId } from "./Tracing.ts"
@@ -470,8 +470,8 @@ export abstract class ClientExchange<C extends ClientContract = ClientContract> 
   /** Stops the application, whatever it is doing. */
   interrupt(): void {
     const { disconnectReason } = this
-    const isOurs = disconnectReason === "server_shutdown" || disconnectReason === "server_error"
-    this.fiber?.interruptUnsafe(this.core.fiberId, disconnectReason === undefined || isOurs ? undefined : clientAbort)
+    const isByClient = disconnectReason !== undefined && !isOfServer(disconnectReason)
+    this.fiber?.interruptUnsafe(this.core.fiberId, isByClient ? clientAbort : undefined)
   }
 
   /** The server has waited long enough: ends the exchange, or what the application still does after its answer. */

@@ -38,3 +38,7 @@ export const DisconnectReason = Schema.Union([
   Schema.TemplateLiteral(["x-", Schema.String])
 ])
 export type DisconnectReason = typeof DisconnectReason.Type
+
+/** True when the server ended the exchange, and not the client or the way to it. */
+export const isOfServer = (reason: DisconnectReason): boolean =>
+  reason === "server_shutdown" || reason === "server_error"

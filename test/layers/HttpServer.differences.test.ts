@@ -192,6 +192,32 @@ for (const [kind, name] of both) {
 
     test(
       isNode
+        ? "sends the head of an event stream with its first event"
+        : "sends the head of an event stream at once, so that an EventSource is open before the first event",
+      () =>
+        Effect.gen(function*() {
+          const [pulled, release] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+          const events = Stream.fromEffect(
+            Effect.as(
+              Effect.andThen(Deferred.succeed(pulled, undefined), Deferred.await(release)),
+              new Uint8Array([58, 10])
+            )
+          )
+          yield* HttpServer.serveEffect(
+            Effect.succeed(HttpServerResponse.stream(events, { contentType: "text/event-stream" }))
+          )
+          const client = yield* connect
+          yield* client.send(closing("GET /"))
+          yield* Deferred.await(pulled)
+          if (!isNode) yield* client.until(/\r\n\r\n$/)
+          assert.strictEqual(client.received.length > 0, !isNode)
+          yield* Deferred.succeed(release, undefined)
+          yield* client.readAll
+        })
+    )
+
+    test(
+      isNode
         ? "takes 16 KB of headers"
         : "takes 8 KB of headers, as the servers in front of it do",
       () =>

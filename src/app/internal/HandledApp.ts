@@ -13,6 +13,7 @@ import { ClientAbort } from "effect/http/HttpServerError"
 import * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import type * as Scope from "effect/Scope"
+import { isOfServer } from "../../schema/DisconnectReason.ts"
 import type { ClientExchange } from "../Exchange.ts"
 import type { SendError } from "../SendError.ts"
 import * as ResponseWriter from "./ResponseWriter.ts"
@@ -56,8 +57,7 @@ export const make = <E, R>(
 const interruptWith = (request: ServerRequest, fiber: Fiber.Fiber<unknown, unknown>): void =>
   request.exchange.connection.onDisconnect((reason) => {
     if (request.isGiven) return
-    const isOurs = reason === "server_shutdown" || reason === "server_error"
-    fiber.interruptUnsafe(fiber.id, isOurs ? undefined : ClientAbort.annotation)
+    fiber.interruptUnsafe(fiber.id, isOfServer(reason) ? undefined : ClientAbort.annotation)
   })
 
 /** What middleware is told when the handler has upgraded the request. */
