@@ -29,7 +29,7 @@ export type { Listener }
  * `Trailer` header; early hints need the server's extension and are left out without it.
  *
  * **Fails with** `SendError` when the server refuses the answer.
- * **Cost** see docs/node-handlers.md: about 50 µs of CPU per request, besides what the handler itself needs.
+ * **Cost** see docs/node-handlers.md: 50 to 100 µs of CPU per request, besides what the handler itself needs.
  *
  * **Example**
  * ```ts
