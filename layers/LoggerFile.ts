@@ -1,0 +1,121 @@
+/**
+ * The application's log in a file: a Logger that buffers, that follows logrotate, and that rotates by itself where it is
+ * told to. Effect's own `Logger.toFile` only buffers. Never throws into the program, and keeps it waiting no longer than
+ * the disk takes a write.
+ *
+ * What becomes of the file itself (it cannot be written, lines were lost) is told to the loggers around this Layer:
+ * the console, unless those were replaced as well.
+ */
+import * as Config from "effect/Config"
+import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
+import * as LogLevel from "effect/LogLevel"
+import * as path from "node:path"
+import * as LogBuffer from "./internal/LogBuffer.ts"
+import { RotatedFile, type Rotation } from "./internal/RotatedFile.ts"
+
+export type { Rotation }
+
+/** Why a log did not start. Fault: operator. */
+export type LoggerFileErrorReason =
+  /** The file could not be opened: no such folder, no permission, a folder at its place. */
+  | { readonly _tag: "OpenFailed"; readonly path: string; readonly cause: unknown }
+  /** A number that cannot be meant. `option` is the name as in `Options`. */
+  | { readonly _tag: "InvalidOption"; readonly option: string; readonly problem: string }
+
+export class LoggerFileError extends Data.TaggedError("LoggerFileError")<{ readonly reason: LoggerFileErrorReason }> {
+  override get message(): string {
+    const { reason } = this
+    return reason._tag === "OpenFailed"
+      ? `Cannot open the log ${reason.path}: ${String(reason.cause)}`
+      : `${reason.option} of a log file ${reason.problem}`
+  }
+}
+
+export interface Options extends LogBuffer.Options {
+  /** The file, absolute or from the current directory at start. Its folder must exist. */
+  readonly path: string
+  /**
+   * How an entry is written: `json` and `logfmt` are Effect's formats, one line an entry whatever it holds. A Logger of
+   * your own is written as it is, with a line end. Default `json`.
+   */
+  readonly format?: Format
+  /** When a new file is begun. Default: never by itself; a rotation by others is followed. */
+  readonly rotation?: Rotation
+}
+
+export type Format = "json" | "logfmt" | Logger.Logger<unknown, string>
+
+/** What an editor, a terminal or a reader of lines could take for the end of a line or for a command. */
+const unprintable = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g
+
+const escape = (text: string): string =>
+  text.replace(unprintable, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`)
+
+const formats: { readonly [Name in Exclude<Format, object>]: Logger.Logger<unknown, string> } = {
+  json: Logger.map(Logger.formatJson, escape),
+  logfmt: Logger.map(Logger.formatLogFmt, escape)
+}
+
+const check = ({ maxBytes, maxFiles, interval }: Rotation): Effect.Effect<void, LoggerFileError> => {
+  const refuse = (option: string, problem: string) =>
+    Effect.fail(new LoggerFileError({ reason: { _tag: "InvalidOption", option, problem } }))
+  if (maxBytes !== undefined && !(maxBytes >= 1)) {
+    return refuse("rotation.maxBytes", `must be at least 1, not ${maxBytes}`)
+  }
+  if (maxFiles !== undefined && !(Number.isInteger(maxFiles) && maxFiles >= 1)) {
+    return refuse("rotation.maxFiles", `must be a whole number of at least 1, not ${maxFiles}`)
+  }
+  return interval !== undefined && !(Duration.toMillis(interval) > 0)
+    ? refuse("rotation.interval", `must be more than 0, not ${Duration.format(Duration.fromInputUnsafe(interval))}`)
+    : Effect.void
+}
+
+/**
+ * Opens the file (append, mode 0640 when created) and builds the Logger, for `Logger.layer` beside others:
+ * `Logger.layer([LoggerFile.make({ path: "app.log" }), Logger.consolePretty()])`.
+ *
+ * An entry of level Error or Fatal is written at once, with all before it; others when the buffer is full or
+ * `flushInterval` old. What is buffered is written when the scope closes, then the file is closed.
+ *
+ * **Fails with** `LoggerFileError`, `OpenFailed` or `InvalidOption`. Later errors (disk full, folder gone) are told once
+ * and the entries kept, see `LogBuffer.make`; a rotation that fails goes on in the same file.
+ * **Gotchas** several processes may share the file, each write being whole lines in append mode, but only one of them
+ * may rotate it. `process.exit` loses what is buffered.
+ */
+export const make = Effect.fnUntraced(function*(options: Options) {
+  yield* check(options.rotation ?? {})
+  const file = new RotatedFile(path.resolve(options.path), options.rotation)
+  yield* Effect.acquireRelease(
+    Effect.mapError(
+      file.open,
+      (cause) => new LoggerFileError({ reason: { _tag: "OpenFailed", path: file.path, cause } })
+    ),
+    () => file.close
+  )
+  const { format = "json" } = options
+  const formatter = typeof format === "string" ? formats[format] : format
+  const buffer = yield* LogBuffer.make<Logger.Options<unknown>>(
+    (entry, line) => line.utf8(formatter.log(entry)),
+    { name: `log ${file.path}`, write: file.write },
+    options
+  )
+  return Logger.make<unknown, void>((entry) => {
+    buffer.write(entry)
+    if (LogLevel.isGreaterThanOrEqualTo(entry.logLevel, "Error")) buffer.writeOut()
+  })
+})
+
+/**
+ * Logs to the file, and nowhere else. Provide it last, so that it closes after all that logs. See `make`, also for a
+ * file and the console.
+ */
+export const layer = (options: Options): Layer.Layer<never, LoggerFileError> => Logger.layer([make(options)])
+
+/** Logs to the file that the configuration names. */
+export const layerConfig = (
+  options: Config.Wrap<Options>
+): Layer.Layer<never, LoggerFileError | Config.ConfigError> => Layer.unwrap(Effect.map(Config.unwrap(options), layer))
