@@ -205,13 +205,63 @@ describe("architecture", () => {
       "layers/internal/ServerCore.ts": "writes at the end of a turn of the event loop, which is no time",
       "layers/internal/Http2Connection.ts": "lets nghttp2 finish the bytes of a turn before its session ends",
       "layers/ServerMemory.ts": "a turn of the event loop passes no time; settle waits for what is already due",
-      "layers/internal/ServerTime.ts": "the live monotonic clock as a number, where no other Clock is provided"
+      "layers/internal/ServerTime.ts": "the live monotonic clock as a number, where no other Clock is provided",
+      "layers/internal/TlsContexts.ts": "keys of session tickets, which nobody may foresee"
     }
 
-    const machine =
-      /\b(?:Date\.now|Math\.random|performance\.now|process\.hrtime)\b|\bnew Date\(\)|(?<![.\w])set(?:Timeout|Interval|Immediate)\b/g
+    /** Readings, waits and numbers that no Clock and no Random decides about, however they are reached. */
+    const machine = new RegExp(
+      [
+        /\bDate\.now\b|\bnew Date\b(?!\((?!\)))|(?<!new )(?<![.\w])Date\(/,
+        /\bDateTime\.\w*[nN]ow(?:Unsafe|AsDate)\b|\bTemporal\.Now\b/,
+        /\bperformance\.\w+|\bhrtime\b|\bprocess\.uptime\b/,
+        /(?<![.\w])set(?:Timeout|Interval|Immediate)\b|\bglobalThis\.set\w+|\.setTimeout\(|\bAbortSignal\.timeout\b|\bAtomics\.wait/,
+        /"node:(?:timers|perf_hooks)[/\w]*"/,
+        /\bMath\.random\b|\brandom(?:UUID|Bytes|Int|Fill(?:Sync)?)\b|\bgetRandomValues\b/
+      ].map(({ source }) => source).join("|"),
+      "g"
+    )
 
-    const usesOf = (file: string) => withoutComments(read(file)).match(machine) ?? []
+    const usesIn = (source: string) => withoutComments(source).match(machine) ?? []
+    const usesOf = (file: string) => usesIn(read(file))
+
+    for (
+      const source of [
+        "Date.now()",
+        "new Date()",
+        "new Date",
+        "Date()",
+        "DateTime.nowUnsafe()",
+        "Temporal.Now.instant()",
+        "performance.now()",
+        "performance.timeOrigin",
+        "process.hrtime.bigint()",
+        `import { hrtime } from "node:process"`,
+        "process.uptime()",
+        "setTimeout(f, 1)",
+        "setInterval(f, 1)",
+        "setImmediate(f)",
+        "globalThis.setTimeout(f, 1)",
+        "socket.setTimeout(1)",
+        "AbortSignal.timeout(1)",
+        "Atomics.wait(a, 0, 0)",
+        `import { setTimeout as sleep } from "node:timers/promises"`,
+        `import * as Hooks from "node:perf_hooks"`,
+        "Math.random()",
+        "crypto.randomUUID()",
+        "Crypto.randomBytes(8)",
+        "crypto.getRandomValues(bytes)"
+      ]
+    ) {
+      it(`are seen in ${source}`, () => {
+        assert.isNotEmpty(usesIn(source))
+      })
+    }
+
+    it("are not seen where a given time is written down, nor in a type", () => {
+      const source = "new Date(second * 1000)\nlet date: Date\nnew Date(\n  millis\n)\nEffect.sleep(1)\nhttpDate()"
+      assert.isEmpty(usesIn(source))
+    })
 
     it("come from Effect's Clock and Random, so that tests decide about them", () => {
       const faults = house.filter((file) => !Object.hasOwn(allowed, file))
