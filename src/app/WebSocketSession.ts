@@ -141,7 +141,7 @@ class Session<In, Out> extends SessionBase<WebSocketExchange, Out> implements We
   readonly accept = (options: AcceptOptions = {}): Effect.Effect<void, SendError> =>
     this.open({ type: "websocket.accept", ...options })
 
-  protected encode(out: Out): Effect.Effect<WebSocketSendMessage, SendError> {
+  encode(out: Out): Effect.Effect<WebSocketSendMessage, SendError> {
     return this.codec.encode(out)
   }
 
@@ -164,12 +164,13 @@ class Session<In, Out> extends SessionBase<WebSocketExchange, Out> implements We
     if (this.stage === "waiting") return Effect.andThen(Effect.orDie(this.ready), this.next)
     return Effect.flatMap(this.take, (event) => {
       switch (event.type) {
-        case "websocket.connect":
-          return this.next
         case "websocket.receive":
           return Effect.tapError(this.codec.decode(event), (invalid) => this.refuse(invalid))
         case "websocket.disconnect":
           return Cause.done()
+        // The handshake, and whatever middleware adds.
+        default:
+          return this.next
       }
     })
   })
