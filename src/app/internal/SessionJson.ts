@@ -6,7 +6,6 @@ import * as Effect from "effect/Effect"
 import * as JsonPointer from "effect/JsonPointer"
 import * as Schema from "effect/Schema"
 import * as SchemaIssue from "effect/SchemaIssue"
-import type { SendError } from "../SendError.ts"
 
 /** A Schema that needs no services, in either direction. */
 export type PlainSchema<A = unknown> = Schema.ConstraintCodec<A, unknown>
@@ -24,11 +23,14 @@ export const pathOf = (error: Schema.SchemaError): string =>
     .join("/")
     .slice(0, maxPathLength)
 
-/** Makes the failure of a `send` out of what is wrong with its value. */
-export type Refuse = (problem: string) => SendError
+/** Makes a failure out of what is wrong with a value. */
+export type Refuse<E> = (problem: string) => E
 
 /** Encodes by a Schema. */
-export const encoder = <A>(schema: PlainSchema<A>, refuse: Refuse): (value: A) => Effect.Effect<unknown, SendError> => {
+export const encoder = <A, E>(
+  schema: PlainSchema<A>,
+  refuse: Refuse<E>
+): (value: A) => Effect.Effect<unknown, E> => {
   const encode = Schema.encodeEffect(schema)
   return (value) =>
     Effect.mapErrorEager(encode(value), (error) => {
@@ -38,11 +40,11 @@ export const encoder = <A>(schema: PlainSchema<A>, refuse: Refuse): (value: A) =
 }
 
 /** Writes JSON, by a Schema or as it is. */
-export const jsonEncoder = <A>(
+export const jsonEncoder = <A, E>(
   schema: PlainSchema<A> | undefined,
-  refuse: Refuse
-): (value: A) => Effect.Effect<string, SendError> => {
-  const write = (value: unknown): Effect.Effect<string, SendError> => {
+  refuse: Refuse<E>
+): (value: A) => Effect.Effect<string, E> => {
+  const write = (value: unknown): Effect.Effect<string, E> => {
     try {
       const text = JSON.stringify(value)
       if (typeof text === "string") return Effect.succeed(text)
