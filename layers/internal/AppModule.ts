@@ -1,10 +1,6 @@
 /**
  * Loads the module that the command line names and recognises what its default export is; without one, the current
  * directory.
- *
- * TypeScript runs through Node's own type stripping where Node has it, else each file goes through esbuild when it is
- * imported: nothing is written to disk, and stack traces point into the source. As with Node, relative imports carry
- * their extension.
  */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -16,13 +12,13 @@ import type { Path } from "effect/Path"
 import * as Result from "effect/Result"
 import type { Scope } from "effect/Scope"
 import * as fs from "node:fs"
-import * as Module from "node:module"
 import * as path from "node:path"
 import { pathToFileURL } from "node:url"
 import type { App } from "../../src/app/App.ts"
 import * as FetchHandler from "../../src/app/FetchHandler.ts"
 import * as Handler from "../../src/app/Handler.ts"
 import type { Server } from "../../src/service/Server.ts"
+import { defaultExport, enableTypeScript } from "./TypeScript.ts"
 
 /** What the command line provides besides the server. */
 export type Provided = FileSystem | Path
@@ -129,48 +125,6 @@ export const fromExport = (value: unknown, modulePath: string): Result.Result<Lo
   return notAnApp(describe(value))
 }
 
-// Runs in Node's module thread, which cannot see this bundle: hence text, and an absolute address for esbuild.
-const typeScriptHooks = `
-import { readFile } from "node:fs/promises"
-import { fileURLToPath } from "node:url"
-let esbuild
-export const initialize = async (data) => { esbuild = await import(data.esbuild) }
-export const load = async (url, context, next) => {
-  if (!/^file:[^?#]*\\.m?ts(?:[?#]|$)/.test(url)) return next(url, context)
-  const sourcefile = fileURLToPath(url)
-  const { code } = await esbuild.transform(await readFile(sourcefile, "utf8"), {
-    loader: "ts", format: "esm", target: "node20", sourcemap: "inline", sourcefile
-  })
-  return { format: "module", source: code, shortCircuit: true }
-}
-`
-
-const findEsbuild = (modulePath: string): string | undefined => {
-  for (const from of [modulePath, import.meta.url]) {
-    try {
-      return Module.createRequire(from).resolve("esbuild")
-    } catch {
-      continue
-    }
-  }
-  return undefined
-}
-
-let hooksRegistered = false
-
-/** **Returns** false when TypeScript cannot be run here. */
-const enableTypeScript = (modulePath: string): boolean => {
-  if (process.features.typescript || hooksRegistered) return true
-  const esbuild = findEsbuild(modulePath)
-  if (esbuild === undefined) return false
-  Module.register(`data:text/javascript,${encodeURIComponent(typeScriptHooks)}`, {
-    data: { esbuild: pathToFileURL(esbuild).href }
-  })
-  process.setSourceMapsEnabled(true)
-  hooksRegistered = true
-  return true
-}
-
 const problemWith = (modulePath: string): string | undefined => {
   if (!/\.(?:[cm]?js|m?ts)$/.test(modulePath)) return "a module's name ends in .js, .mjs, .cjs, .ts or .mts"
   const stat = fs.statSync(modulePath, { throwIfNoEntry: false })
@@ -183,14 +137,6 @@ export const currentDirectory: Effect.Effect<LoadedApp> = Effect.map(
   Effect.promise(() => import("../../src/app/Directory.ts")),
   (Directory) => ({ _tag: "App", app: Directory.make({ root: "." }) })
 )
-
-// What a CommonJS file that was compiled from an ES module exports as its default.
-const defaultExport = (module: { readonly default?: unknown }): unknown => {
-  const value = module.default
-  return typeof value === "object" && value !== null && "__esModule" in value && "default" in value
-    ? value.default
-    : value
-}
 
 /**
  * Imports a module, relative to the current directory, and recognises its default export.

@@ -1,0 +1,2 @@
+/** A module that is no worker module. */
+export default { tasks: [] }
