@@ -167,7 +167,7 @@ class Session<Data> extends SessionBase<SseExchange, Event<Data>> implements Sse
   readonly start = (options: StartOptions = {}): Effect.Effect<void, SendError> =>
     this.open({ type: "sse.start", ...options })
 
-  protected encode(event: Event<Data>): Effect.Effect<SseSend, SendError> {
+  encode(event: Event<Data>): Effect.Effect<SseSend, SendError> {
     return Effect.mapEager(
       this.codec.encode(event.data),
       (data): SseSendEvent => ({ ...event, type: "sse.send", data })

@@ -36,10 +36,18 @@ export abstract class SessionBase<X extends WebSocketExchange | SseExchange, Out
     this.exchange = exchange
   }
 
+  /** What stands behind a session: all of them are made here. */
+  static of<X extends WebSocketExchange | SseExchange, Out>(
+    session: { readonly exchange: X; readonly send: (out: Out) => Effect.Effect<void, SendError> }
+  ): SessionBase<X, Out> {
+    if (session instanceof SessionBase) return session
+    throw new TypeError("The session was not made by SseSession.make or WebSocketSession.make")
+  }
+
   /** The event that opens the session when nobody has said how. */
   protected abstract readonly openingEvent: Sent<X>
   /** The event that carries `out`. */
-  protected abstract encode(out: Out): Effect.Effect<Sent<X>, SendError>
+  abstract encode(out: Out): Effect.Effect<Sent<X>, SendError>
   /** What the end was, once the connection says that there was one. */
   protected abstract readonly findEnd: Effect.Effect<CloseInfo>
 
@@ -166,6 +174,15 @@ export abstract class SessionBase<X extends WebSocketExchange | SseExchange, Out
     this.whileOpen(
       // Looks before each element: a stream yields many at once.
       Stream.runForEachWhile(stream, this.sendIfOpen)
+    )
+
+  /** As `sendAll`, for events that are encoded already: what many sessions get is encoded once. */
+  readonly forward = <E, R>(events: Stream.Stream<Sent<X>, E, R>): Effect.Effect<void, E | SendError, R> =>
+    this.whileOpen(
+      Stream.runForEachWhile(
+        events,
+        (event) => this.isOpen ? Effect.as(this.deliver(event), true) : Effect.succeed(false)
+      )
     )
 
   readonly every = <E = never, R = never>(
