@@ -54,6 +54,23 @@ const ask = (method: string, params?: unknown) =>
   )
 
 describe("JsonRpc.fromRpcGroup", () => {
+  it.effect("releases what a handler acquired when its call ends, before the handlers' Layer", () =>
+    Effect.gen(function*() {
+      const told: Array<string> = []
+      const acquiring = RpcGroup.make(Rpc.make("use"))
+      const handlers = acquiring.toLayer({
+        use: () =>
+          Effect.asVoid(Effect.acquireRelease(
+            Effect.sync(() => void told.push("acquired")),
+            () => Effect.sync(() => void told.push("released"))
+          ))
+      })
+      const used = JsonRpc.fromRpcGroup(acquiring, { info: { title: "Use", version: "1" } })
+      const call = used.handle(JSON.stringify({ jsonrpc: "2.0", method: "use", id: 1 }))
+      yield* Effect.provide(Effect.andThen(call, Effect.sync(() => told.push("answered"))), handlers)
+      assert.deepStrictEqual(told, ["acquired", "released", "answered"])
+    }))
+
   it.effect("serves a group's handlers under its names, with its Schemas [C227]", () =>
     Effect.gen(function*() {
       assert.deepInclude(yield* ask("get", { id: 1 }), { result: { at: "1970-01-01T00:00:00.000Z" } })

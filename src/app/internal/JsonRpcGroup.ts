@@ -59,8 +59,17 @@ const run = (rpc: Rpc.AnyWithProps, payload: unknown): Effect.Effect<unknown> =>
     }
     const handled = entry.handler(payload, options)
     const inner = Rpc.unwrap(handled) as Effect.Effect<unknown>
-    const isUninterruptible = Rpc.isWrapper(handled) && handled.uninterruptible
-    let effect = Effect.provideContext(isUninterruptible ? Effect.uninterruptible(inner) : inner, entry.context)
+    // A handler may promise its result and return at once.
+    const settled = Effect.flatMap(
+      inner,
+      (value) =>
+        Deferred.isDeferred(value)
+          ? Deferred.await(value as unknown as Deferred.Deferred<unknown>)
+          : Effect.succeed(value)
+    )
+    // The call has a scope of its own: the one in the context is that of the handlers' Layer.
+    const scoped = Effect.provideContext(Effect.scoped(settled), entry.context)
+    let effect = Rpc.isWrapper(handled) && handled.uninterruptible ? Effect.uninterruptible(scoped) : scoped
     for (const key of rpc.middlewares) {
       const wrap = Context.getUnsafe(context, key) as unknown as (
         effect: Effect.Effect<unknown>,
@@ -68,13 +77,5 @@ const run = (rpc: Rpc.AnyWithProps, payload: unknown): Effect.Effect<unknown> =>
       ) => Effect.Effect<unknown>
       effect = wrap(effect, options)
     }
-    // A handler may promise its result and return at once.
-    const settled = Effect.flatMap(
-      effect,
-      (value) =>
-        Deferred.isDeferred(value)
-          ? Deferred.await(value as unknown as Deferred.Deferred<unknown>)
-          : Effect.succeed(value)
-    )
-    return Effect.scoped(settled)
+    return Effect.scoped(effect)
   })
