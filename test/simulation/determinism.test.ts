@@ -23,14 +23,21 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import * as AccessLogMemory from "../../layers/AccessLogMemory.ts"
+import * as PubSubMemory from "../../layers/PubSubMemory.ts"
 import * as TestClient from "../../layers/TestClient.ts"
+import * as WorkerPoolInline from "../../layers/WorkerPoolInline.ts"
 import type * as App from "../../src/app/App.ts"
+import * as Events from "../../src/app/Events.ts"
 import * as Handler from "../../src/app/Handler.ts"
 import * as JsonRpc from "../../src/app/JsonRpc.ts"
 import * as Lifespan from "../../src/app/Lifespan.ts"
+import * as Rooms from "../../src/app/Rooms.ts"
 import * as Router from "../../src/app/Router.ts"
+import * as WorkerTask from "../../src/app/WorkerTask.ts"
 import * as Provide from "../../src/middleware/Provide.ts"
+import { PubSub } from "../../src/service/PubSub.ts"
 import * as Server from "../../src/service/Server.ts"
+import { WorkerPool } from "../../src/service/WorkerPool.ts"
 
 class Tickets extends Context.Service<Tickets, { readonly draw: Effect.Effect<number> }>()("test/Tickets") {
   static readonly layer = Layer.effect(
@@ -44,8 +51,30 @@ class Tickets extends Context.Service<Tickets, { readonly draw: Effect.Effect<nu
 
 class Visit extends Context.Service<Visit, { readonly name: string }>()("test/Visit") {}
 
+const Sold = Schema.Struct({ ticket: Schema.Int })
+
+class TicketEvents extends Events.Service<TicketEvents>()("test/TicketEvents", { sold: Sold }) {}
+
+/** Listens for as long as the program runs. */
+const bookkeeping = TicketEvents.on(
+  "sold",
+  ({ ticket }) =>
+    Effect.andThen(Effect.flatMap(Random.nextIntBetween(1, 200), Effect.sleep), Effect.logInfo("Booked", { ticket }))
+)
+
+/** Takes its time in a worker. */
+const price = WorkerTask.make(
+  "price",
+  { input: Schema.Int, success: Schema.Int },
+  (ticket) => Effect.flatMap(Random.nextIntBetween(1, 300), (millis) => Effect.as(Effect.sleep(millis), ticket % 100))
+)
+
 /** What the program stands on, each by the Layer that tests use. */
-const services = Layer.mergeAll(Tickets.layer)
+const services = Layer.mergeAll(
+  Tickets.layer,
+  Layer.provideMerge(bookkeeping, TicketEvents.layer),
+  WorkerPoolInline.layer({ module: WorkerTask.module([price]), maxWorkers: 2 })
+).pipe(Layer.provideMerge(PubSubMemory.layer()))
 
 type Services = Layer.Success<typeof services>
 
@@ -76,6 +105,26 @@ const routes = Router.make(
       session.sendAll(
         Stream.mapEffect(session.messages, (message) => Effect.map(draw, (ticket) => `${message} ${ticket}`))
       )
+  ),
+  Router.post("/sales", { success: Schema.Int }, () =>
+    Effect.gen(function*() {
+      const ticket = yield* draw
+      yield* (yield* TicketEvents).emit("sold", { ticket })
+      return yield* WorkerPool.use((pool) => pool.run(price, ticket))
+    })),
+  Router.websocket(
+    "/rooms/:room",
+    { path: { room: Schema.String }, message: Schema.String },
+    ({ path, session }) =>
+      Effect.gen(function*() {
+        const rooms = yield* Rooms.make(session)
+        yield* rooms.join(`rooms.${path.room}`, { last: 2 })
+        yield* rooms.channel.track(`rooms.${path.room}`, rooms.channel.name)
+        yield* Stream.runForEach(
+          session.messages,
+          (text) => rooms.broadcast(`rooms.${path.room}`, text, { keep: 5, delay: text.length })
+        )
+      })
   ),
   Router.mount(
     "/visit",
@@ -112,6 +161,16 @@ const talks: Readonly<Record<string, Talk>> = {
       yield* Effect.repeat(session.sendJson(name), { schedule: Schedule.spaced("250 millis"), times: 3 })
       const answers = yield* Effect.replicateEffect(session.receiveJson, 4)
       return [answers, (yield* session.close()).message]
+    }),
+  sales: (client) => Effect.flatMap(client.post("/sales"), ({ text }) => text),
+  "a room": (client, name) =>
+    Effect.gen(function*() {
+      const session = yield* client.websocket("/rooms/hall")
+      yield* session.sendJson(`${name} is here`)
+      const heard = yield* Effect.replicateEffect(session.receiveJson, 2)
+      const presence = yield* PubSub.use((pubsub) => pubsub.presence.list("rooms.hall"))
+      yield* session.close()
+      return [heard, presence]
     })
 }
 
@@ -191,10 +250,12 @@ describe("a program under a TestClock and a seeded Random", () => {
       const statuses = accessLog.map((line) => JSON.parse(line).status as number)
       for (const status of [200, 101, 404, 408, 500]) assert.include(statuses, status)
       const messages = log.join("\n")
-      for (const text of ["Tickets open", "Drawn", "out of tickets", "Stopping", "Tickets close"]) {
+      for (const text of ["Tickets open", "Drawn", "Booked", "out of tickets", "Stopping", "Tickets close"]) {
         assert.include(messages, text)
       }
       assert.match(metrics, /^tickets_drawn_total\{parity="odd"\} [1-9]/m)
+      assert.match(metrics, /^pubsub_delivered_total\{backend="memory"\} [1-9]/m)
+      assert.match(metrics, /^worker_pool_completed_tasks_total\{.*\} 3$/m)
       assert.match(metrics, /^http_server_requests_total\{method="GET",status="2xx"\} [1-9]/m)
     }))
 })
