@@ -43,7 +43,11 @@ describe("docs/errors.md", () => {
       ["SendError", "src/app/SendError.ts"],
       ["SettingsError", "src/schema/SettingsError.ts"],
       ["AppModuleError", "layers/internal/AppModule.ts"],
-      ["AccessLogFormatError", "src/schema/AccessLogFormat.ts"]
+      ["AccessLogFormatError", "src/schema/AccessLogFormat.ts"],
+      ["PubSubError", "src/service/PubSub.ts"],
+      ["EventsError", "src/app/internal/EventsError.ts"],
+      ["WorkerPoolError", "src/service/WorkerPool.ts"],
+      ["LoggerFileError", "layers/LoggerFile.ts"]
     ] as const
   ) {
     it(`lists the reasons of ${heading}, and no others`, () => {
