@@ -95,7 +95,7 @@ const { dependencies, peerDependencies } = JSON.parse(read("package.json"))
 const declared: ReadonlySet<string> = new Set(Object.keys({ ...dependencies, ...peerDependencies }))
 
 /** Packages without subpaths. */
-const wholePackages: ReadonlySet<string> = new Set(["ws"])
+const wholePackages: ReadonlySet<string> = new Set(["@nats-io/jetstream", "@nats-io/transport-node", "ws"])
 
 const faultInPackage = (file: string, arrow: Arrow, specifier: string): string | undefined => {
   if (specifier.startsWith("node:")) {

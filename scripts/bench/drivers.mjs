@@ -2,6 +2,7 @@
 import { echo, fanout, handshake } from "./drivers/bundled.mjs"
 import { h2load } from "./drivers/h2load.mjs"
 import { http } from "./drivers/http.mjs"
+import { work } from "./drivers/work.mjs"
 
 /**
  * @typedef {object} Load
@@ -18,7 +19,7 @@ import { http } from "./drivers/http.mjs"
  * @template S
  * @typedef {object} Driver
  * @property {(scenario: S, options: import("./options.mjs").Options) => string} describe for the line above the table
- * @property {() => string | undefined} lacks what has to be installed and is not
+ * @property {(scenario: S) => string | undefined} lacks what has to be installed and is not
  * @property {number} [openFiles] limit that the server is started with, where it has to be raised
  * @property {(port: number, scenario: S) => Promise<string | undefined>} wrongAnswer
  *   what is wrong with a server's answer to the scenario; `undefined` when it is what everyone has to answer. May throw.
@@ -26,4 +27,4 @@ import { http } from "./drivers/http.mjs"
  */
 
 /** @type {Record<import("./scenarios.mjs").Throughput["driver"], Driver<any>>} */
-export const drivers = { http, h2load, echo, fanout, handshake }
+export const drivers = { http, h2load, echo, fanout, handshake, work }

@@ -142,6 +142,11 @@ export class RunningServer {
     return sum(family(this.child.pid).map(cpuTicks)) / ticksPerSecond
   }
 
+  /** The same without children, such as a broker. */
+  get ownCpuSeconds() {
+    return cpuTicks(this.child.pid) / ticksPerSecond
+  }
+
   /** Resident memory in bytes, children too. */
   get residentBytes() {
     return sum(family(this.child.pid).map(residentBytes))
@@ -169,7 +174,10 @@ export const startServer = async (server, options = {}) => {
   const flags = options.exposeGc === true && server.runtime === "node" ? ["--expose-gc"] : []
   const { certFile, keyFile } = server.wires.includes("tls") ? await certificate() : {}
   const files = certFile === undefined ? [] : [certFile, keyFile]
-  const words = pinned("server", [runtime, ...flags, program, ...files])
+  // A pool is measured with the cores that it is for.
+  const words = server.wires.includes("pool")
+    ? [runtime, ...flags, program]
+    : pinned("server", [runtime, ...flags, program, ...files])
   const child = start(options.openFiles === undefined ? words : withOpenFiles(options.openFiles, words))
   try {
     const { port } = await child.line(startMillis)

@@ -33,9 +33,11 @@ const table = (rows) => {
 const column = (/** @type {ReadonlyArray<any>} */ rounds, /** @type {string} */ field) =>
   rounds.map((round) => Number(round[field]))
 
+const bases = ["raw", "node-http", "ws", "node-http2", "node-https", "loop", "effect-pubsub", "node-redis", "piscina"]
+
 /** The floor where it ran, else Node's own server or `ws`, else whoever is first. */
 const baseOf = (/** @type {Result["measured"]} */ measured) =>
-  ["raw", "node-http", "ws", "node-http2", "node-https"].map((name) => measured.find(({ server }) => server === name))
+  bases.map((name) => measured.find(({ server }) => server === name))
     .find((one) => one !== undefined) ?? measured[0]
 
 /**
@@ -63,9 +65,15 @@ const verdict = (measured, quiet) => (bar) => {
   const own = measured.find(({ server }) => server === bar.server)
   const peer = measured.find(({ server }) => server === bar.peer)
   if (own === undefined || peer === undefined) return []
-  const found = ratio(column(own.rounds, "cpuMicros"), column(peer.rounds, "cpuMicros"))
+  const found = bar.by === "time"
+    ? ratio(column(peer.rounds, "requestsPerSecond"), column(own.rounds, "requestsPerSecond"))
+    : ratio(column(own.rounds, "cpuMicros"), column(peer.rounds, "cpuMicros"))
   const outcome = `${!quiet ? "not decided" : found <= bar.most ? "kept" : "missed"} at ${found.toFixed(3)}`
-  return [`The bar for ${bar.server} is ${bar.most.toFixed(2)} times ${bar.peer}: ${outcome}.`]
+  return [
+    `The bar for ${bar.server} is ${bar.most.toFixed(2)} times ${bar.peer}${
+      bar.by === "time" ? " in time" : ""
+    }: ${outcome}.`
+  ]
 }
 
 /** @param {Result & { scenario: import("./scenarios.mjs").Throughput }} result */
@@ -77,7 +85,7 @@ const throughputTable = ({ measured, scenario }) => {
     const cpu = column(rounds, "cpuMicros")
     return [
       server,
-      median(cpu).toFixed(2),
+      median(cpu).toFixed(median(cpu) < 0.1 ? 4 : 2),
       ratio(cpu, column(base.rounds, "cpuMicros")).toFixed(2),
       percent(spread(cpu)),
       Math.round(median(column(rounds, "requestsPerSecond"))).toLocaleString("en-US"),

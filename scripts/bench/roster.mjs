@@ -3,7 +3,7 @@ import { existsSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 
 /**
- * @typedef {"http" | "routes" | "rpc" | "express" | "ws" | "sse" | "h2" | "tls"} Wire what a server and a scenario have in
+ * @typedef {"http" | "routes" | "rpc" | "express" | "ws" | "sse" | "h2" | "tls" | "callbacks" | "streams" | "redis" | "pool"} Wire what a server and a scenario have in
  *   common
  *
  * @typedef {object} Contestant
@@ -59,7 +59,16 @@ export const roster = [
   contestant("ws", ["ws"]),
   contestant("node-http", ["sse"], "node-sse"),
   contestant("node-http2", ["h2"]),
-  contestant("node-https", ["tls"])
+  contestant("node-https", ["tls"]),
+  contestant("slipway", ["callbacks"], "callbacks-slipway"),
+  contestant("loop", ["callbacks"], "callbacks-loop"),
+  contestant("slipway", ["streams"], "streams-slipway"),
+  contestant("effect-pubsub", ["streams"], "streams-effect"),
+  contestant("slipway", ["redis"], "redis-slipway"),
+  contestant("node-redis", ["redis"], "redis-bare"),
+  contestant("slipway", ["pool"], "pool-slipway"),
+  contestant("piscina", ["pool"], "pool-piscina"),
+  contestant("tinypool", ["pool"], "pool-tinypool")
 ]
 
 /** @param {Contestant} server */

@@ -60,7 +60,7 @@ export const run = async function*({ servers, skipped }, options, report) {
     if (!isChosen(options.scenario, scenario.name)) continue
     const able = servers.filter((server) => isAble(scenario, server))
     if (able.length === 0) continue
-    const lacks = scenario.kind === "throughput" ? drivers[scenario.driver].lacks() : undefined
+    const lacks = scenario.kind === "throughput" ? drivers[scenario.driver].lacks(scenario) : undefined
     if (lacks !== undefined) {
       report(`${scenario.name} is skipped: ${lacks}`)
       yield { scenario, measured: [], missing: able.map(({ name }) => ({ server: name, problem: lacks })) }

@@ -17,7 +17,11 @@ import { hello, large, streamPiece, streamPieces } from "./servers/common.mjs"
  * @property {import("./roster.mjs").Wire} wire which servers take part
  * @property {boolean} canned whether raw, which parses nothing, can serve it
  *
- * @typedef {{ server: string, peer: string, most: number }} Bar a server of ours, in times of its peer
+ * @typedef {object} Bar what a server of ours may cost
+ * @property {string} server
+ * @property {string} peer
+ * @property {number} most in times of the peer
+ * @property {"time"} [by] the time that passes, instead of CPU time
  *
  * @typedef {object} Timed
  * @property {"throughput"} kind
@@ -38,12 +42,20 @@ import { hello, large, streamPiece, streamPieces } from "./servers/common.mjs"
  * @typedef {{ driver: "fanout", clients: number }} FanoutLoad
  * @typedef {{ driver: "handshake", atOnce: number }} HandshakeLoad
  *
+ * @typedef {object} WorkLoad
+ * @property {"work"} driver
+ * @property {string} circumstances for the line above the table
+ * @property {string} answer what comes of doing it once
+ * @property {number} [inFlight] where the contestants leave it to the scenario
+ * @property {string} [needs] a program that has to be installed
+ *
  * @typedef {Common & Timed & HttpLoad} Http
  * @typedef {Common & Timed & Http2Load} Http2
  * @typedef {Common & Timed & EchoLoad} Echo
  * @typedef {Common & Timed & FanoutLoad} Fanout
  * @typedef {Common & Timed & HandshakeLoad} Handshake
- * @typedef {Http | Http2 | Echo | Fanout | Handshake} Throughput
+ * @typedef {Common & Timed & WorkLoad} Work
+ * @typedef {Http | Http2 | Echo | Fanout | Handshake | Work} Throughput
  *
  * @typedef {Common & { kind: "idle" | "startup", request: Exchange }} Special
  *
@@ -274,5 +286,82 @@ const overTls = [
   }
 ]
 
+const poolTask = /** @type {const} */ ({
+  ...timed,
+  driver: "work",
+  wire: "pool",
+  unit: "task",
+  circumstances: "2 workers, not pinned",
+  bars: [
+    { server: "slipway", peer: "piscina", most: 1.2, by: "time" },
+    { server: "slipway", peer: "tinypool", most: 1.2, by: "time" },
+    { server: "slipway", peer: "piscina", most: 1.2 },
+    { server: "slipway", peer: "tinypool", most: 1.2 }
+  ],
+  answer: "42"
+})
+
+/**
+ * Services of the program, which make their load themselves.
+ *
+ * @type {ReadonlyArray<Scenario>}
+ */
+const services = [
+  {
+    ...timed,
+    driver: "work",
+    wire: "callbacks",
+    name: "pubsub-callbacks",
+    title: "a message of PubSub to 10,000 callbacks",
+    unit: "delivery",
+    circumstances: "one process",
+    bars: [{ server: "slipway", peer: "loop", most: 1.2 }],
+    answer: "65000"
+  },
+  {
+    ...timed,
+    driver: "work",
+    wire: "streams",
+    name: "pubsub-streams",
+    title: "a message of PubSub to 100 Streams",
+    unit: "delivery",
+    circumstances: "one process, bursts of 50",
+    bars: [{ server: "slipway", peer: "effect-pubsub", most: 1 }],
+    answer: "100"
+  },
+  {
+    ...timed,
+    driver: "work",
+    wire: "redis",
+    name: "pubsub-redis",
+    title: "a message of 100 bytes through Redis and back",
+    unit: "message",
+    circumstances: "64 messages in flight, unix socket, without the CPU of Redis",
+    needs: "redis-server",
+    bars: [{ server: "slipway", peer: "node-redis", most: 1.3 }],
+    answer: "200"
+  },
+  {
+    ...poolTask,
+    name: "pool",
+    title: "a task to a worker thread and back, one at a time",
+    inFlight: 1
+  },
+  {
+    ...poolTask,
+    name: "pool-8",
+    title: "a task to a worker thread and back, 8 at a time",
+    inFlight: 8
+  }
+]
+
 /** In the order of the page. */
-export const scenarios = [...overHttp, ...withToolkit, ...overWebSocket, ...overSse, ...overHttp2, ...overTls]
+export const scenarios = [
+  ...overHttp,
+  ...withToolkit,
+  ...overWebSocket,
+  ...overSse,
+  ...overHttp2,
+  ...overTls,
+  ...services
+]

@@ -43,9 +43,10 @@ export const measureThroughput = async (scenario, contestants, options, report) 
     const cpuBefore = server.cpuSeconds
     const session = await driver.open(server.port, scenario, options)
     try {
-      const before = server.cpuSeconds
+      const spent = () => scenario.wire === "redis" ? server.ownCpuSeconds : server.cpuSeconds
+      const before = spent()
       const load = await session.run(seconds)
-      const cpu = server.cpuSeconds - before
+      const cpu = spent() - before
       await session.close()
       const others = othersCpuSeconds() - othersBefore - (server.cpuSeconds - cpuBefore)
       if (load.errors > 0 || load.requests === 0) throw new Error(`${load.errors} errors in ${load.requests} requests`)
