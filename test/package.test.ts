@@ -29,6 +29,14 @@ const temporaryFolder = Effect.acquireRelease(
   (folder) => Effect.sync(() => fs.rmSync(folder, { recursive: true }))
 )
 
+/** Layers that stand on packages which only their users install; the first is missed first. */
+const optionalPeers = { PubSubNats: ["@nats-io/transport-node", "@nats-io/jetstream"] }
+
+const link = (modules: string, name: string): void => {
+  fs.mkdirSync(path.dirname(path.join(modules, name)), { recursive: true })
+  fs.symlinkSync(path.join(root, "node_modules", name), path.join(modules, name))
+}
+
 /** A project that has installed the package: its folder, and the names of the files in the tarball. */
 class Project extends Context.Service<Project, {
   readonly folder: string
@@ -47,10 +55,7 @@ class Project extends Context.Service<Project, {
       yield* run(folder, "tar", "-xzf", tarball)
       fs.renameSync(path.join(folder, "package"), installed)
       const { bin, dependencies } = readJson(path.join(installed, "package.json"))
-      for (const name of [...Object.keys(dependencies), "@types/node"]) {
-        fs.mkdirSync(path.dirname(path.join(modules, name)), { recursive: true })
-        fs.symlinkSync(path.join(root, "node_modules", name), path.join(modules, name))
-      }
+      for (const name of [...Object.keys(dependencies), "@types/node"]) link(modules, name)
       fs.symlinkSync(path.join(installed, bin.slipway), path.join(modules, ".bin/slipway"))
       fs.writeFileSync(path.join(folder, "package.json"), JSON.stringify({ private: true, type: "module" }))
       const packed = (yield* run(folder, "tar", "-tzf", tarball)).trim().split("\n")
@@ -143,7 +148,8 @@ describe("package", () => {
         const layers = packed.flatMap((name) => /^dist\/layers\/(\w+)\.js$/.exec(name)?.[1] ?? [])
         assert.include(layers, "TestClient")
         // Tests have a door of their own.
-        const doors = ["testing", ...layers.flatMap((name) => name === "TestClient" ? [] : [`layers/${name}`])]
+        const others = new Set(["TestClient", ...Object.keys(optionalPeers)])
+        const doors = ["testing", ...layers.flatMap((name) => others.has(name) ? [] : [`layers/${name}`])]
         const script = `
           for (const door of ${JSON.stringify(doors)}) await import("slipway/" + door)
           for (const door of ["layers/internal/ServerCore", "layers/TestClient"]) {
@@ -153,6 +159,19 @@ describe("package", () => {
         const printed = yield* run(folder, process.execPath, "--input-type=module", "--eval", script)
         assert.strictEqual(printed, "ERR_PACKAGE_PATH_NOT_EXPORTED\n".repeat(2))
       }), 60_000)
+
+    for (const [layer, peers] of Object.entries(optionalPeers)) {
+      it.effect(`opens layers/${layer} to those who have installed what it stands on`, () =>
+        Effect.gen(function*() {
+          const { folder } = yield* Project
+          const script =
+            `await import("slipway/layers/${layer}").then(() => console.log("open"), (error) => console.log(error.message))`
+          const enter = run(folder, process.execPath, "--input-type=module", "--eval", script)
+          assert.include(yield* enter, `Cannot find package '${peers[0]}'`)
+          for (const name of peers) link(path.join(folder, "node_modules"), name)
+          assert.strictEqual(yield* enter, "open\n")
+        }), 60_000)
+    }
 
     it.effect("type-checks routes, an HttpApi and a test of a user", () =>
       Effect.gen(function*() {
