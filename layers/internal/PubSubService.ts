@@ -125,7 +125,9 @@ export const make = Effect.fnUntraced(function*<E, R>(
   const backend = yield* makeBackend(hub)
   const service = new Service(hub, backend, options, clock, scope, (effect) => Fiber.runIn(fork(effect), scope))
   yield* Effect.addFinalizer(() => Effect.sync(() => service.close()))
-  PubSubMetrics.register(context, backend.name, () => service.numbers(), () => backend.status().isConnected)
+  const isConnected = () => backend.status().isConnected
+  const unregister = PubSubMetrics.register(context, backend.name, () => service.numbers(), isConnected)
+  yield* Effect.addFinalizer(() => Effect.sync(unregister))
   return service.service
 })
 

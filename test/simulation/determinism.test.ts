@@ -202,12 +202,17 @@ const run = (seed: number) =>
         { concurrency: "unbounded" }
       ).pipe(Effect.forkScoped, Effect.tap(() => elapse), Effect.flatMap(Fiber.join))
       const lines = Context.get(context, AccessLogMemory.Lines)
-      return { told, metrics: PrometheusMetrics.format(), accessLog: lines.lines }
+      return { told, running: yield* PrometheusMetrics.format(), accessLog: lines.lines }
     })
     // What stopping leaves behind is part of the run.
     return Effect.scoped(program).pipe(
-      Effect.flatMap(({ accessLog, metrics, told }) =>
-        Effect.all({ told: Effect.succeed(told), accessLog, metrics, log: Effect.sync(() => log) })
+      Effect.flatMap(({ accessLog, running, told }) =>
+        Effect.all({
+          told: Effect.succeed(told),
+          accessLog,
+          metrics: Effect.map(PrometheusMetrics.format(), (stopped) => running + stopped),
+          log: Effect.sync(() => log)
+        })
       ),
       Effect.provide(Logger.layer([logTo(log)])),
       Effect.provideService(References.MinimumLogLevel, "All"),

@@ -15,13 +15,13 @@ const stats = {
 }
 
 describe("PubSubMetrics", () => {
-  it.effect("are read when somebody looks, apart for each back end", () =>
+  it.effect("are read when somebody looks, apart for each back end, until they are removed", () =>
     Effect.gen(function*() {
       const context = yield* Effect.context<never>()
       let published = 4
       let isConnected = false
       PubSubMetrics.register(context, "one", () => ({ ...stats, published }), () => isConnected)
-      PubSubMetrics.register(context, "two", () => stats, () => true)
+      const remove = PubSubMetrics.register(context, "two", () => stats, () => true)
       const read = (id: string, backend: string) =>
         Effect.map(Metric.snapshot, (all) => {
           const found = all.find((metric) => metric.id === id && of(metric) === backend)
@@ -42,6 +42,9 @@ describe("PubSubMetrics", () => {
       const all = yield* Metric.snapshot
       assert.strictEqual(all.length, 18)
       for (const { description } of all) assert.isNotEmpty(description)
+      remove()
+      assert.strictEqual((yield* Metric.snapshot).length, 9)
+      assert.strictEqual(yield* read("pubsub_published_total", "one"), 400)
     }).pipe(Effect.provideService(Metric.MetricRegistry, new Map())))
 })
 
