@@ -8,12 +8,14 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { type Message, PubSub, PubSubError } from "../src/service/PubSub.ts"
+import type * as PubSubBackend from "./internal/PubSubBackend.ts"
+import * as PubSubChecks from "./internal/PubSubChecks.ts"
 import { PubSubHistory } from "./internal/PubSubHistory.ts"
 import type { Hub } from "./internal/PubSubHub.ts"
 import { PubSubPresence } from "./internal/PubSubPresence.ts"
 import * as PubSubService from "./internal/PubSubService.ts"
 
-export interface Options extends PubSubService.Options {
+export interface Options extends PubSubChecks.Options {
   /** How long a history is kept after its last message. Default 1 day. */
   readonly historyTtl?: Duration.Input | undefined
   /** Topics that have a history; one more, and the one that was quiet for longest is forgotten. Default 10,000. */
@@ -32,13 +34,13 @@ export const make = (options: Options = {}) =>
     Effect.gen(function*() {
       const historyTtl = options.historyTtl ?? Duration.days(1)
       const maxHistories = options.maxHistories ?? 10_000
-      yield* PubSubService.checkDuration("historyTtl", historyTtl)
-      yield* PubSubService.checkCount("maxHistories", maxHistories) ?? Effect.void
+      yield* PubSubChecks.checkDuration("historyTtl", historyTtl)
+      yield* PubSubChecks.checkCount("maxHistories", maxHistories) ?? Effect.void
       const kept = new PubSubHistory(Duration.toMillis(historyTtl), maxHistories)
       return new MemoryBackend(hub, yield* Clock.Clock, kept)
     }))
 
-class MemoryBackend implements PubSubService.Backend {
+class MemoryBackend implements PubSubBackend.Backend {
   readonly name = "memory"
   private readonly hub: Hub
   private readonly clock: Clock.Clock
@@ -54,7 +56,7 @@ class MemoryBackend implements PubSubService.Backend {
     this.sinceMillis = clock.currentTimeMillisUnsafe()
   }
 
-  readonly publish = ({ data, excluded, keep, topic }: PubSubService.Publication): Effect.Effect<void> => {
+  readonly publish = ({ data, excluded, keep, topic }: PubSubBackend.Publication): Effect.Effect<void> => {
     const message: Message = { topic, data, id: keep === 0 ? undefined : this.newId() }
     if (keep > 0) this.kept.add(message, keep, this.clock.currentTimeMillisUnsafe())
     this.hub.deliver(message, excluded)
@@ -83,10 +85,10 @@ class MemoryBackend implements PubSubService.Backend {
     }
   }
 
-  readonly history: PubSubService.Backend["history"] = (topic, replay) =>
+  readonly history: PubSubBackend.Backend["history"] = (topic, replay) =>
     Effect.sync(() => this.kept.read(topic, replay, this.clock.currentTimeMillisUnsafe()))
 
-  readonly presence: PubSubService.Backend["presence"] = {
+  readonly presence: PubSubBackend.Backend["presence"] = {
     add: (topic, key, value, owner) => Effect.sync(() => this.present.add(topic, key, value, owner)),
     remove: (topic, key, owner) => Effect.sync(() => this.present.remove(topic, key, owner)),
     list: (topic, limit) => Effect.sync(() => this.present.list(topic, limit)),

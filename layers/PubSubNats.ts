@@ -13,6 +13,8 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as TopicName from "../src/schema/TopicName.ts"
 import { type Payload, PubSub, type PubSubError } from "../src/service/PubSub.ts"
+import type * as PubSubBackend from "./internal/PubSubBackend.ts"
+import type * as PubSubChecks from "./internal/PubSubChecks.ts"
 import type { Hub } from "./internal/PubSubHub.ts"
 import * as PubSubNatsConnection from "./internal/PubSubNatsConnection.ts"
 import { History } from "./internal/PubSubNatsHistory.ts"
@@ -21,7 +23,7 @@ import * as PubSubNatsPresence from "./internal/PubSubNatsPresence.ts"
 import { Subjects } from "./internal/PubSubNatsSubjects.ts"
 import * as PubSubService from "./internal/PubSubService.ts"
 
-export interface Options extends PubSubService.Options, PubSubNatsConnection.Options {
+export interface Options extends PubSubChecks.Options, PubSubNatsConnection.Options {
   /** First segments of all subjects. Applications that share a server have each their own. Default `slipway`. */
   readonly prefix?: string | undefined
   /** How long a message is kept in its history. Default 1 day. */
@@ -89,12 +91,12 @@ const checked = (options: Options, prefix: string) => {
 /** What the receiver's process answers to a direct message. */
 const answers = { delivered: "+", full: "full ", unknown: "unknown" }
 
-class NatsBackend implements PubSubService.Backend {
+class NatsBackend implements PubSubBackend.Backend {
   readonly name = "nats"
-  readonly attach: PubSubService.Backend["attach"] & {}
-  readonly detach: PubSubService.Backend["detach"] & {}
-  readonly history: PubSubService.Backend["history"]
-  readonly presence: PubSubService.Backend["presence"]
+  readonly attach: PubSubBackend.Backend["attach"] & {}
+  readonly detach: PubSubBackend.Backend["detach"] & {}
+  readonly history: PubSubBackend.Backend["history"]
+  readonly presence: PubSubBackend.Backend["presence"]
   readonly flush: Effect.Effect<void, PubSubError>
   private readonly hub: Hub
   private readonly connection: PubSubNatsConnection.Connection
@@ -125,7 +127,7 @@ class NatsBackend implements PubSubService.Backend {
     this.flush = connection.roundTrip
   }
 
-  readonly publish = (publication: PubSubService.Publication): Effect.Effect<void, PubSubError> => {
+  readonly publish = (publication: PubSubBackend.Publication): Effect.Effect<void, PubSubError> => {
     if (publication.keep > 0) return this.kept.publish(publication)
     const { data, excluded, topic } = publication
     return this.connection.publish(this.topics + topic, data, PubSubNatsMessage.headersOf(data, excluded))

@@ -16,11 +16,12 @@ import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
 import * as References from "effect/References"
 import { PubSub, PubSubError } from "../src/service/PubSub.ts"
+import type * as PubSubChecks from "./internal/PubSubChecks.ts"
 import { RedisBackend, type Settings } from "./internal/PubSubRedisBackend.ts"
 import { type Client, Commands, problemOf, unavailable } from "./internal/PubSubRedisCommands.ts"
 import * as PubSubService from "./internal/PubSubService.ts"
 
-export interface Options extends PubSubService.Options {
+export interface Options extends PubSubChecks.Options {
   /**
    * What all keys and channels in Redis begin with: processes of one prefix hear each other. Letters, digits and
    * `. : _ - { }`. Default `slipway:`.

@@ -11,9 +11,9 @@ import type { JetStreamClient, JetStreamManager, StreamConfig } from "@nats-io/j
 import { RequestError } from "@nats-io/transport-node"
 import * as Effect from "effect/Effect"
 import type { Message, PubSubError, Replay } from "../../src/service/PubSub.ts"
+import type { Publication } from "./PubSubBackend.ts"
 import { type Connection, unavailable } from "./PubSubNatsConnection.ts"
 import * as PubSubNatsMessage from "./PubSubNatsMessage.ts"
-import type { Publication } from "./PubSubService.ts"
 
 export interface HistoryOptions {
   readonly prefix: string

@@ -15,9 +15,9 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { PubSubError } from "../../src/service/PubSub.ts"
+import type { Backend } from "./PubSubBackend.ts"
 import type { Connection } from "./PubSubNatsConnection.ts"
 import { type Entries, Roster } from "./PubSubNatsRoster.ts"
-import type { Backend } from "./PubSubService.ts"
 
 export interface PresenceOptions {
   readonly prefix: string

@@ -7,6 +7,7 @@ import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import * as TopicName from "../../src/schema/TopicName.ts"
 import { type Message, PubSubError, type Status } from "../../src/service/PubSub.ts"
+import type * as PubSubBackend from "./PubSubBackend.ts"
 import * as Envelope from "./PubSubEnvelope.ts"
 import type { Hub } from "./PubSubHub.ts"
 import { type Client, type Commands, type Place, problemOf, unavailable } from "./PubSubRedisCommands.ts"
@@ -14,7 +15,6 @@ import { Inbox } from "./PubSubRedisInbox.ts"
 import { RedisPresence } from "./PubSubRedisPresence.ts"
 import * as Scripts from "./PubSubRedisScripts.ts"
 import { Subscriptions } from "./PubSubRedisSubscriptions.ts"
-import type * as PubSubService from "./PubSubService.ts"
 
 export interface Settings {
   readonly prefix: string
@@ -35,7 +35,7 @@ const noConnection = "there is no connection"
 
 type Entry = readonly [id: Buffer, fields: ReadonlyArray<Buffer>]
 
-export class RedisBackend implements PubSubService.Backend {
+export class RedisBackend implements PubSubBackend.Backend {
   readonly name = "redis"
   readonly presence: RedisPresence
   private readonly hub: Hub
@@ -99,7 +99,7 @@ export class RedisBackend implements PubSubService.Backend {
 
   // ---- messages
 
-  readonly publish = ({ data, excluded, keep, topic }: PubSubService.Publication) => {
+  readonly publish = ({ data, excluded, keep, topic }: PubSubBackend.Publication) => {
     if (keep === 0) {
       const message = Envelope.write({ kind: "publish", id: undefined, names: excluded, data })
       return this.commands.run<void>(["PUBLISH", this.topics + topic, message], data.length)
@@ -112,18 +112,18 @@ export class RedisBackend implements PubSubService.Backend {
   }
 
   /** What the scripts need to hand a message to its topic. */
-  private emission({ data, excluded, keep, topic }: PubSubService.Publication): Array<string | Buffer> {
+  private emission({ data, excluded, keep, topic }: PubSubBackend.Publication): Array<string | Buffer> {
     const ttl = String(this.settings.historyTtlMillis)
     return [topic, String(keep), ttl, Envelope.beforeId("publish", data), Envelope.afterId(excluded, data)]
   }
 
-  readonly send: PubSubService.Backend["send"] = (channel, data) => this.inbox.send(channel, data)
+  readonly send: PubSubBackend.Backend["send"] = (channel, data) => this.inbox.send(channel, data)
 
   get flush(): Effect.Effect<void, PubSubError> {
     return this.inbox.flush
   }
 
-  readonly later: NonNullable<PubSubService.Backend["later"]> = (what, dueMillis) =>
+  readonly later: NonNullable<PubSubBackend.Backend["later"]> = (what, dueMillis) =>
     Effect.suspend(() => {
       const { maxDelayed, prefix } = this.settings
       // Sorts messages of one process that are due together in the order they were given.
@@ -168,7 +168,7 @@ export class RedisBackend implements PubSubService.Backend {
   }
 
   // Starts in its first step: the order of subscriptions is the order of events.
-  readonly attach: NonNullable<PubSubService.Backend["attach"]> = (name) =>
+  readonly attach: NonNullable<PubSubBackend.Backend["attach"]> = (name) =>
     Effect.callback<void, PubSubError>((resume) => {
       const attached = this.subscriptions.attach(name)
       if (attached === undefined) return resume(Effect.void)
@@ -186,12 +186,12 @@ export class RedisBackend implements PubSubService.Backend {
         .finally(() => over?.())
     })
 
-  readonly detach: NonNullable<PubSubService.Backend["detach"]> = (name) =>
+  readonly detach: NonNullable<PubSubBackend.Backend["detach"]> = (name) =>
     Effect.sync(() => this.subscriptions.detach(name))
 
   // ---- history
 
-  readonly history: PubSubService.Backend["history"] = (topic, { after, last }) => {
+  readonly history: PubSubBackend.Backend["history"] = (topic, { after, last }) => {
     const key = `${this.settings.prefix}h:${topic}`
     const all = this.read(topic, ["XRANGE", key, "-", "+"])
     if (after === undefined) {

@@ -6,9 +6,9 @@
  */
 import * as Effect from "effect/Effect"
 import type { Presence, PresencePage, PubSubError } from "../../src/service/PubSub.ts"
+import type { Backend } from "./PubSubBackend.ts"
 import type { Commands } from "./PubSubRedisCommands.ts"
 import * as Scripts from "./PubSubRedisScripts.ts"
-import type { Backend } from "./PubSubService.ts"
 
 /** Entries in one step of Redis: it does nothing else meanwhile. */
 const batch = 200

@@ -1,108 +1,33 @@
 /**
- * The PubSub service over a hub and a back end: checks names, sizes and options, joins histories to live messages, waits
- * for delays, ties subscriptions to scopes. Every PubSub layer is this service with another back end.
+ * The PubSub service over a hub and a back end: joins histories to live messages, waits for delays, ties subscriptions to
+ * scopes. Every PubSub layer is this service with another back end.
  */
 import * as Clock from "effect/Clock"
-import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TopicName from "../../src/schema/TopicName.ts"
+import { type Message, PubSub, type PubSubError, type Replay } from "../../src/service/PubSub.ts"
+import type { Backend, Delayed } from "./PubSubBackend.ts"
+import { type ChannelHost, ServiceChannel } from "./PubSubChannel.ts"
 import {
-  type Channel,
-  type Message,
-  type Payload,
-  type Presence,
-  type PresencePage,
-  type PublishOptions,
-  PubSub,
-  PubSubError,
-  type PubSubErrorReason,
-  type Replay,
-  type Status
-} from "../../src/service/PubSub.ts"
+  checkChannel,
+  checkCount,
+  checkDuration,
+  checkOptions,
+  Checks,
+  defaultExpiry,
+  defaults,
+  excludedBy,
+  layerClosed,
+  type Options,
+  refuse
+} from "./PubSubChecks.ts"
 import { Hub, type Receiver, type Subscription } from "./PubSubHub.ts"
+import { Interests } from "./PubSubInterests.ts"
 import * as PubSubMetrics from "./PubSubMetrics.ts"
-
-/** Limits that every layer has. */
-export interface Options {
-  /** Messages that wait for a receiver that does not read, unless it says otherwise. Default 100. */
-  readonly capacity?: number | undefined
-  /** How long a message waits for it. Default 60 seconds. */
-  readonly expiry?: Duration.Input | undefined
-  /** Longest payload in bytes; text counts as UTF-8. Default 1,048,576. */
-  readonly maxMessageBytes?: number | undefined
-  /** Messages that wait for their delay in this process. Default 10,000. */
-  readonly maxDelayed?: number | undefined
-  /** Most messages that a publication can have kept of its topic. Default 1,000. */
-  readonly maxKept?: number | undefined
-}
-
-/** A message on its way out. Names, sizes and options are checked. */
-export interface Publication {
-  readonly topic: string
-  readonly data: Payload
-  /** Channels that do not get it. */
-  readonly excluded: ReadonlyArray<string>
-  /** Length of the history that it becomes part of; 0: it is not kept. */
-  readonly keep: number
-}
-
-/**
- * What carries messages between processes, and remembers. It calls `hub.deliver` for every message that arrives, its own
- * included, and `hub.deliverTo` for direct ones.
- */
-export interface Backend {
-  /** What it is called in metrics: `memory`, `redis`. */
-  readonly name: string
-  readonly publish: (publication: Publication) => Effect.Effect<void, PubSubError>
-  /** Fails with `ChannelFull` or `UnknownChannel` like the receiver's own hub says. */
-  readonly send: (channel: string, data: Payload) => Effect.Effect<void, PubSubError>
-  /**
-   * Takes messages that are due later, where delays outlive the process. Without it they wait in this one. Exactly one of
-   * `publication` and `direct` is there.
-   */
-  readonly later?: (
-    what:
-      | { readonly _tag: "Publish"; readonly publication: Publication }
-      | { readonly _tag: "Send"; readonly channel: string; readonly data: Payload },
-    dueMillis: number
-  ) => Effect.Effect<void, PubSubError>
-  /**
-   * Called when the first in this process subscribes to a name, and when the last one has left. Runs are started in the
-   * order of events and without a wait, so a back end that writes in its first synchronous step keeps that order.
-   * Uninterruptible; must end by itself.
-   */
-  readonly attach?: (topicOrPattern: string) => Effect.Effect<void, PubSubError>
-  readonly detach?: (topicOrPattern: string) => Effect.Effect<void, PubSubError>
-  readonly history: (topic: string, replay: Replay) => Effect.Effect<ReadonlyArray<Message>, PubSubError>
-  /** Compares ids of one topic. */
-  readonly isAfter: (id: string, other: string) => boolean
-  readonly presence: {
-    /** `owner` is unique among the tracks of this process; adding again with another value replaces the value. */
-    readonly add: (topic: string, key: string, value: string, owner: number) => Effect.Effect<void, PubSubError>
-    readonly remove: (topic: string, key: string, owner: number) => Effect.Effect<void, PubSubError>
-    readonly list: (topic: string, limit: number) => Effect.Effect<ReadonlyArray<Presence>, PubSubError>
-    readonly count: (topic: string) => Effect.Effect<number, PubSubError>
-    readonly scan: (
-      topic: string,
-      cursor: string | undefined,
-      count: number
-    ) => Effect.Effect<PresencePage, PubSubError>
-  }
-  readonly flush: Effect.Effect<void, PubSubError>
-  readonly status: () => Status
-}
-
-/** The reference's limits. */
-const defaults = { capacity: 100, maxMessageBytes: 1024 * 1024, maxDelayed: 10_000, maxKept: 1000 }
-const defaultExpiry = Duration.seconds(60)
-
-/** Longest key and value of a presence, in characters. */
-const maxKeyLength = 256
-const maxValueLength = 4096
 
 /** Builds the service. `makeBackend` gets the hub that its messages go to; its resources belong to the same scope. */
 export const make = Effect.fnUntraced(function*<E, R>(
@@ -131,49 +56,19 @@ export const make = Effect.fnUntraced(function*<E, R>(
   return service.service
 })
 
-/** Fails where a time is not above 0. */
-export const checkDuration = (option: string, value: Duration.Input): Effect.Effect<void, PubSubError> =>
-  Duration.toMillis(value) > 0
-    ? Effect.void
-    : refuse({ _tag: "InvalidOption", option, value, problem: "it takes durations above 0" })
-
-const checkOptions = (options: Options): Effect.Effect<void, PubSubError> => {
-  for (const option of ["capacity", "maxMessageBytes", "maxDelayed", "maxKept"] as const) {
-    const value = options[option]
-    const least = option === "capacity" || option === "maxMessageBytes" ? 1 : 0
-    if (value !== undefined && !(Number.isInteger(value) && value >= least)) {
-      return refuse({ _tag: "InvalidOption", option, value, problem: `it takes whole numbers from ${least}` })
-    }
-  }
-  return Effect.void
-}
-
-const refuse = (reason: PubSubErrorReason): Effect.Effect<never, PubSubError> =>
-  Effect.fail(new PubSubError({ reason }))
-
-const layerClosed: PubSubErrorReason = { _tag: "Unavailable", problem: "its layer is closed" }
-
 const noReplay: Replay = {}
 const nobody: ReadonlyArray<string> = []
 
-/** How many here are subscribed to a name, and whether the back end knows. */
-interface Interest {
-  count: number
-  isStarted: boolean
-  readonly attached: Deferred.Deferred<void, PubSubError>
-}
-
-class Service {
-  readonly hub: Hub
-  readonly backend: Backend
+class Service implements ChannelHost {
+  private readonly hub: Hub
+  private readonly backend: Backend
   private readonly clock: Clock.Clock
   private readonly scope: Scope.Scope
-  private readonly fork: (effect: Effect.Effect<void>) => void
   private readonly capacity: number
-  private readonly maxMessageBytes: number
   private readonly maxDelayed: number
-  private readonly maxKept: number
-  private readonly interests = new Map<string, Interest>()
+  readonly checks: Checks
+  readonly presence: Backend["presence"]
+  private readonly interests: Interests
   private published = 0
   private delayed = 0
   private nextOwner = 1
@@ -188,13 +83,13 @@ class Service {
   ) {
     this.hub = hub
     this.backend = backend
+    this.presence = backend.presence
     this.clock = clock
     this.scope = scope
-    this.fork = fork
+    this.checks = new Checks(hub, options)
+    this.interests = new Interests(backend, fork)
     this.capacity = options.capacity ?? defaults.capacity
-    this.maxMessageBytes = options.maxMessageBytes ?? defaults.maxMessageBytes
     this.maxDelayed = options.maxDelayed ?? defaults.maxDelayed
-    this.maxKept = options.maxKept ?? defaults.maxKept
   }
 
   numbers() {
@@ -221,13 +116,13 @@ class Service {
       open: this.open,
       history: (topic, replay = noReplay) =>
         Effect.suspend(() =>
-          this.checkTopic(topic) ?? this.checkReplay(topic, replay) ?? backend.history(topic, replay)
+          this.checks.topic(topic) ?? this.checks.replay(topic, replay) ?? backend.history(topic, replay)
         ),
       presence: {
         track: (topic, key, value = "") =>
           Effect.suspend(() => {
             const owner = this.newOwner()
-            return this.checkPresence(topic, key, value) ??
+            return this.checks.presence(topic, key, value) ??
               Effect.acquireRelease(
                 backend.presence.add(topic, key, value, owner),
                 () => Effect.ignore(backend.presence.remove(topic, key, owner))
@@ -235,12 +130,12 @@ class Service {
           }),
         list: (topic, limit = 100) =>
           Effect.suspend(() =>
-            this.checkTopic(topic) ?? checkCount("limit", limit) ?? backend.presence.list(topic, limit)
+            this.checks.topic(topic) ?? checkCount("limit", limit) ?? backend.presence.list(topic, limit)
           ),
-        count: (topic) => Effect.suspend(() => this.checkTopic(topic) ?? backend.presence.count(topic)),
+        count: (topic) => Effect.suspend(() => this.checks.topic(topic) ?? backend.presence.count(topic)),
         scan: (topic, cursor, count = 100) =>
           Effect.suspend(() =>
-            this.checkTopic(topic) ?? checkCount("count", count) ?? backend.presence.scan(topic, cursor, count)
+            this.checks.topic(topic) ?? checkCount("count", count) ?? backend.presence.scan(topic, cursor, count)
           )
       },
       topics: Effect.sync(() => hub.topics()),
@@ -265,21 +160,15 @@ class Service {
 
   readonly publish: PubSub["Service"]["publish"] = (topic, data, options) =>
     Effect.suspend(() => {
-      const problem = this.checkTopic(topic) ?? this.checkSize(data)
+      const problem = this.checks.topic(topic) ?? this.checks.size(data)
       if (problem !== undefined) return problem
       if (options === undefined) {
         this.published++
         return this.backend.publish({ topic, data, excluded: nobody, keep: 0 })
       }
       const keep = options.keep ?? 0
-      if (!(Number.isInteger(keep) && keep >= 0 && keep <= this.maxKept)) {
-        return refuse({
-          _tag: "InvalidOption",
-          option: "keep",
-          value: keep,
-          problem: `it takes whole numbers from 0 to ${this.maxKept}`
-        })
-      }
+      const unkept = this.checks.keep(keep)
+      if (unkept !== undefined) return unkept
       const publication = { topic, data, excluded: excludedBy(options), keep }
       return this.inTime(options.delay, { _tag: "Publish", publication }, () => {
         this.published++
@@ -289,7 +178,7 @@ class Service {
 
   readonly send: PubSub["Service"]["send"] = (channel, data, options) =>
     Effect.suspend(() => {
-      const problem = this.checkSize(data)
+      const problem = this.checks.size(data)
       if (problem !== undefined) return problem
       if (this.hub.isClosed) return refuse(layerClosed)
       if (TopicName.problemWith(channel) !== undefined) return refuse({ _tag: "UnknownChannel", channel })
@@ -298,7 +187,7 @@ class Service {
 
   private inTime(
     delay: Duration.Input | undefined,
-    what: Parameters<NonNullable<Backend["later"]>>[0],
+    what: Delayed,
     now: () => Effect.Effect<void, PubSubError>
   ): Effect.Effect<void, PubSubError> {
     if (delay === undefined) return now()
@@ -323,23 +212,23 @@ class Service {
 
   readonly listen: PubSub["Service"]["listen"] = (name, callback) =>
     Effect.suspend(() => {
-      const problem = this.checkName(name)
+      const problem = this.checks.name(name)
       if (problem !== undefined) return problem
       let leave = (): void => {}
       const enlisted = Effect.acquireRelease(Effect.sync(() => leave = this.enlist(name, callback)), Effect.sync)
       // Stands around all of it: an interruption between two steps leaves nothing behind.
-      return Effect.onError(Effect.flatMap(enlisted, () => this.attached(name)), () => Effect.sync(leave))
+      return Effect.onError(Effect.flatMap(enlisted, () => this.interests.attached(name)), () => Effect.sync(leave))
     })
 
   private enlist(name: string, callback: (message: Message) => void): () => void {
     const leave = this.hub.listen(name, callback)
-    this.enter(name)
+    this.interests.enter(name)
     let isListening = true
     return () => {
       if (!isListening) return
       isListening = false
       leave()
-      this.exit(name)
+      this.interests.exit(name)
     }
   }
 
@@ -373,7 +262,7 @@ class Service {
             Effect.sync(() => {
               const names = [...receiver.subscriptions.keys()]
               this.hub.close(receiver)
-              for (const name of names) this.exit(name)
+              for (const name of names) this.interests.exit(name)
             })
         )
     )
@@ -381,15 +270,15 @@ class Service {
 
   join(receiver: Receiver, name: string, replay: Replay): Effect.Effect<void, PubSubError> {
     return Effect.suspend(() => {
-      const problem = this.checkName(name) ?? this.checkReplay(name, replay) ?? checkChannel(receiver)
+      const problem = this.checks.name(name) ?? this.checks.replay(name, replay) ?? checkChannel(receiver)
       if (problem !== undefined) return problem
-      if (receiver.subscriptions.has(name)) return this.attached(name)
+      if (receiver.subscriptions.has(name)) return this.interests.attached(name)
       let subscription: Subscription | undefined
       const joined = Effect.suspend(() => {
         subscription = this.hub.join(receiver, name)
-        this.enter(name)
+        this.interests.enter(name)
         return replay.after === undefined && replay.last === undefined
-          ? this.attached(name)
+          ? this.interests.attached(name)
           : this.replayed(subscription, replay)
       })
       // Stands around all of it: an interruption between two steps leaves nothing behind.
@@ -401,7 +290,7 @@ class Service {
     const { name } = subscription
     subscription.held = []
     return Effect.flatMap(
-      Effect.andThen(this.attached(name), this.backend.history(name, replay)),
+      Effect.andThen(this.interests.attached(name), this.backend.history(name, replay)),
       (kept) => Effect.sync(() => this.play(subscription, kept))
     )
   }
@@ -425,174 +314,7 @@ class Service {
       // Whoever closed the receiver in the meantime has left everything.
       if (receiver.subscriptions.get(name) !== subscription) return
       this.hub.leave(subscription)
-      this.exit(name)
+      this.interests.exit(name)
     })
   }
-
-  // ---- telling the back end
-
-  private enter(name: string): void {
-    if (this.backend.attach === undefined) return
-    const interest = this.interests.get(name)
-    if (interest !== undefined) interest.count++
-    else this.interests.set(name, { count: 1, isStarted: false, attached: Deferred.makeUnsafe() })
-  }
-
-  private exit(name: string): void {
-    const interest = this.interests.get(name)
-    if (interest === undefined || --interest.count > 0) return
-    this.interests.delete(name)
-    const { detach } = this.backend
-    if (interest.isStarted && detach !== undefined) this.run(Effect.ignore(detach(name)))
-  }
-
-  /** Completes when the back end knows; does nothing where there is no other process. */
-  private attached(name: string): Effect.Effect<void, PubSubError> {
-    const { attach } = this.backend
-    if (attach === undefined) return Effect.void
-    return Effect.suspend(() => {
-      const interest = this.interests.get(name)
-      if (interest === undefined) return Effect.void
-      if (!interest.isStarted) {
-        interest.isStarted = true
-        this.run(Effect.flatMap(
-          Effect.exit(attach(name)),
-          (exit) => Effect.sync(() => Deferred.doneUnsafe(interest.attached, exit))
-        ))
-      }
-      return Deferred.await(interest.attached)
-    })
-  }
-
-  // Not interrupted with the one who came first: others wait for the same.
-  private run(effect: Effect.Effect<void>): void {
-    this.fork(Effect.uninterruptible(effect))
-  }
-
-  // ---- checking
-
-  private checkTopic(name: string): Effect.Effect<never, PubSubError> | undefined {
-    if (this.hub.isKnownTopic(name)) return undefined
-    if (this.hub.isClosed) return refuse(layerClosed)
-    const problem = TopicName.problemWith(name)
-    return problem === undefined ? undefined : refuse({ _tag: "InvalidTopic", name, problem })
-  }
-
-  private checkName(name: string): Effect.Effect<never, PubSubError> | undefined {
-    if (!TopicName.isPattern(name)) return this.checkTopic(name)
-    if (this.hub.isClosed) return refuse(layerClosed)
-    const problem = TopicName.problemWithPattern(name)
-    return problem === undefined ? undefined : refuse({ _tag: "InvalidPattern", pattern: name, problem })
-  }
-
-  private checkReplay(name: string, replay: Replay): Effect.Effect<never, PubSubError> | undefined {
-    if (replay.after === undefined && replay.last === undefined) return undefined
-    if (TopicName.isPattern(name)) {
-      const option = replay.after === undefined ? "last" : "after"
-      return refuse({ _tag: "InvalidOption", option, value: replay[option], problem: "a pattern has no history" })
-    }
-    return replay.last === undefined ? undefined : checkCount("last", replay.last)
-  }
-
-  private checkSize(data: Payload): Effect.Effect<never, PubSubError> | undefined {
-    const limit = this.maxMessageBytes
-    // A UTF-16 unit is at most three bytes of UTF-8.
-    if (data.length <= limit && (typeof data !== "string" || data.length * 3 <= limit)) return undefined
-    const bytes = typeof data === "string" ? Buffer.byteLength(data) : data.length
-    return bytes <= limit ? undefined : refuse({ _tag: "MessageTooLarge", bytes, limit })
-  }
-
-  checkPresence(topic: string, key: string, value: string): Effect.Effect<never, PubSubError> | undefined {
-    const tooLong = (option: string, text: string, limit: number) =>
-      refuse({ _tag: "InvalidOption", option, value: `${text.slice(0, 20)}…`, problem: `the limit is ${limit}` })
-    if (key.length > maxKeyLength) return tooLong("key", key, maxKeyLength)
-    if (value.length > maxValueLength) return tooLong("value", value, maxValueLength)
-    return this.checkTopic(topic)
-  }
-}
-
-/** **Returns** a failure where a number is none that counts. */
-export const checkCount = (option: string, value: number): Effect.Effect<never, PubSubError> | undefined =>
-  Number.isInteger(value) && value >= 1
-    ? undefined
-    : refuse({ _tag: "InvalidOption", option, value, problem: "it takes whole numbers from 1" })
-
-const checkChannel = ({ channel, mailbox }: Receiver): Effect.Effect<never, PubSubError> | undefined => {
-  if (!mailbox.isClosed) return undefined
-  return refuse(channel === undefined ? layerClosed : { _tag: "UnknownChannel", channel })
-}
-
-/** A copy: the message may be sent later. */
-const excludedBy = ({ exclude }: PublishOptions): ReadonlyArray<string> =>
-  exclude === undefined ? nobody : typeof exclude === "string" ? [exclude] : [...exclude]
-
-class ServiceChannel implements Channel {
-  readonly name: string
-  readonly receive: Channel["receive"]
-  readonly poll: Channel["poll"]
-  readonly arrival: Channel["arrival"]
-  readonly messages: Channel["messages"]
-  private readonly service: Service
-  private readonly receiver: Receiver
-  /** Owners of what this channel tracks, by topic and key. */
-  private readonly tracked = new Map<string, { readonly topic: string; readonly key: string; readonly owner: number }>()
-
-  constructor(service: Service, receiver: Receiver) {
-    this.service = service
-    this.receiver = receiver
-    this.name = receiver.channel!
-    this.receive = receiver.mailbox.take
-    this.poll = receiver.mailbox.poll
-    this.arrival = receiver.mailbox.waits
-    this.messages = receiver.mailbox.stream
-  }
-
-  get subscriptions(): ReadonlyArray<string> {
-    return [...this.receiver.subscriptions.keys()]
-  }
-
-  get pending(): number {
-    return this.receiver.mailbox.pending()
-  }
-
-  readonly subscribe: Channel["subscribe"] = (name, replay = noReplay) => this.service.join(this.receiver, name, replay)
-
-  readonly unsubscribe: Channel["unsubscribe"] = (name) =>
-    Effect.suspend(() => {
-      const subscription = this.receiver.subscriptions.get(name)
-      return subscription === undefined ? Effect.void : this.service.leave(subscription)
-    })
-
-  readonly unsubscribeAll: Channel["unsubscribeAll"] = Effect.suspend(() =>
-    Effect.forEach(this.subscriptions, this.unsubscribe, { discard: true })
-  )
-
-  readonly publish: Channel["publish"] = (topic, data, options) =>
-    this.service.publish(topic, data, { ...options, exclude: [this.name, ...excludedBy(options ?? {})] })
-
-  readonly track: Channel["track"] = (topic, key, value = "") =>
-    Effect.suspend(() => {
-      const problem = this.service.checkPresence(topic, key, value) ?? checkChannel(this.receiver)
-      if (problem !== undefined) return problem
-      const place = `${topic}\n${key}`
-      const known = this.tracked.get(place) ?? { topic, key, owner: this.service.newOwner() }
-      this.tracked.set(place, known)
-      return this.service.backend.presence.add(topic, key, value, known.owner)
-    })
-
-  readonly untrack: Channel["untrack"] = (topic, key) =>
-    Effect.suspend(() => {
-      const place = `${topic}\n${key}`
-      const known = this.tracked.get(place)
-      if (known === undefined) return Effect.void
-      this.tracked.delete(place)
-      return this.service.backend.presence.remove(topic, key, known.owner)
-    })
-
-  readonly untrackAll: Effect.Effect<void> = Effect.suspend(() =>
-    Effect.forEach([...this.tracked.values()], ({ key, topic }) => Effect.ignore(this.untrack(topic, key)), {
-      concurrency: "unbounded",
-      discard: true
-    })
-  )
 }

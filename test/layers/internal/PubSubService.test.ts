@@ -4,6 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
+import type * as PubSubBackend from "../../../layers/internal/PubSubBackend.ts"
 import type { Hub } from "../../../layers/internal/PubSubHub.ts"
 import * as PubSubService from "../../../layers/internal/PubSubService.ts"
 import { type Message, PubSubError } from "../../../src/service/PubSub.ts"
@@ -11,11 +12,11 @@ import { type Message, PubSubError } from "../../../src/service/PubSub.ts"
 const lost = new PubSubError({ reason: { _tag: "Unavailable", problem: "gone" } })
 
 /** A service over a back end that says what it was asked, and answers when the test wants. */
-const make = Effect.fnUntraced(function*(changes: Partial<PubSubService.Backend> = {}) {
+const make = Effect.fnUntraced(function*(changes: Partial<PubSubBackend.Backend> = {}) {
   const asked: Array<string> = []
   let hub: Hub | undefined
   const ask = (what: string) => Effect.sync(() => void asked.push(what))
-  const backend: PubSubService.Backend = {
+  const backend: PubSubBackend.Backend = {
     name: "test",
     publish: ({ topic }) => ask(`publish ${topic}`),
     send: (channel) => ask(`send ${channel}`),
