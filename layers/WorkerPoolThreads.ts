@@ -1,6 +1,7 @@
 /**
  * WorkerPool in threads of this process: the fastest way out of the event loop. Threads share the process: code that
- * crashes it, as native code can, belongs into WorkerPoolProcesses.
+ * crashes it, as native code can, belongs into WorkerPoolProcesses; so does what may block for ever in a system call,
+ * which no thread can be torn from.
  *
  * Messages are events of a MessagePort on both sides; nothing waits on shared memory, so a worker's own timers and
  * connections go on between tasks.
@@ -11,6 +12,7 @@ import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import { type ResourceLimits, type Transferable, Worker } from "node:worker_threads"
 import { WorkerPool } from "../src/service/WorkerPool.ts"
+import { textOf } from "./internal/WorkerMessage.ts"
 import * as WorkerModule from "./internal/WorkerModule.ts"
 import type { Spawn } from "./internal/WorkerPoolCore.ts"
 import type * as WorkerPoolOptions from "./internal/WorkerPoolOptions.ts"
@@ -34,18 +36,18 @@ export const make = (options: Options): Effect.Effect<WorkerPool["Service"], nev
   WorkerPoolService.make(spawner(options), options)
 
 const spawner = ({ env, module, resourceLimits }: Options): Spawn => (events) => {
-  const worker = new Worker(WorkerModule.entry, {
+  const worker = new Worker(WorkerModule.threadEntry(module), {
     workerData: { module: module.href },
-    execArgv: WorkerModule.execArgv(module),
     ...(env === undefined ? undefined : { env }),
     ...(resourceLimits === undefined ? undefined : { resourceLimits })
   })
   let uncaught: Error | undefined
   // A program that has nothing left to do ends, with or without a pool.
   worker.unref()
-  worker.on("message", events.onMessage)
-  worker.on("error", (error) => {
-    uncaught = error instanceof Error ? error : new Error(String(error))
+  // Code in the worker has the same port, and may say what it likes.
+  worker.on("message", (message) => Array.isArray(message) ? events.onMessage(message as never) : undefined)
+  worker.on("error", (thrown) => {
+    uncaught = thrown instanceof Error ? thrown : new Error(textOf(thrown))
   })
   // What it sent cannot be read here, for want of memory: its task would never end.
   worker.on("messageerror", (error) => {

@@ -22,7 +22,8 @@ export const load = async (url, context, next) => {
 }
 `
 
-const toDataUrl = (code: string): string => `data:text/javascript,${encodeURIComponent(code)}`
+/** The address of a module that is a text. */
+export const toDataUrl = (code: string): string => `data:text/javascript,${encodeURIComponent(code)}`
 
 /** The address of an installed esbuild; `undefined` where there is none. */
 const findEsbuild = (modulePath: string): string | undefined => {
@@ -50,22 +51,19 @@ export const enableTypeScript = (modulePath: string): boolean => {
 }
 
 /**
- * The arguments of Node with which a new worker can import these modules, in front of its first one.
+ * What a new worker has to run before it can import these modules.
  *
- * **Returns** none when no module needs any, and `undefined` when TypeScript cannot be run here.
+ * **Returns** an empty text when no module needs anything, and `undefined` when TypeScript cannot be run here.
  */
-export const workerArguments = (modules: ReadonlyArray<URL>): ReadonlyArray<string> | undefined => {
+export const workerSetup = (modules: ReadonlyArray<URL>): string | undefined => {
   const module = modules.find(({ pathname }) => pathname.endsWith("ts"))
-  if (module === undefined || process.features.typescript) return []
+  if (module === undefined || process.features.typescript) return ""
   const esbuild = findEsbuild(module.href)
-  return esbuild === undefined ? undefined : [
-    "--import",
-    toDataUrl(
-      `import { register } from "node:module"\n`
-        + `register(${JSON.stringify(toDataUrl(hooks))}, { data: ${JSON.stringify({ esbuild })} })\n`
-        + `process.setSourceMapsEnabled(true)`
-    )
-  ]
+  return esbuild === undefined
+    ? undefined
+    : `import { register } from "node:module"\n`
+      + `register(${JSON.stringify(toDataUrl(hooks))}, { data: ${JSON.stringify({ esbuild })} })\n`
+      + `process.setSourceMapsEnabled(true)\n`
 }
 
 /** What a module exports as its default, also when it is a CommonJS file that was compiled from an ES module. */

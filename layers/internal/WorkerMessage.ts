@@ -2,6 +2,7 @@
  * What a pool and its workers say to each other: small arrays, because structured clone copies them in half the time of
  * objects with names. Both sides are of the same version, so nothing is decoded; a task's values are, by their Schemas.
  */
+import * as Formatter from "effect/Formatter"
 
 /** Kinds of messages to a worker. A worker has one task at a time. */
 export const ToWorker = { run: 0, interrupt: 1, credit: 2, stop: 3 } as const
@@ -49,27 +50,62 @@ export interface Thrown {
   readonly name: string
   readonly message: string
   readonly stack: string | undefined
+  readonly cause?: Thrown
+  /** Of an AggregateError. */
+  readonly errors?: ReadonlyArray<Thrown>
 }
 
 /** Chunks of a stream that a worker sends before its reader has taken one. */
 export const streamWindow = 4
 
-const text = (value: unknown): string => {
+/** Causes of causes that cross, and errors of an AggregateError. */
+const maxDepth = 8
+const maxErrors = 10
+
+/** Nothing that a task throws may throw again when it is looked at: getters and `toString` are the task's. */
+const attempt = <A>(read: () => A, instead: A): A => {
   try {
-    return typeof value === "string" ? value : String(value)
+    return read()
   } catch {
-    return "a value that cannot be printed"
+    return instead
   }
 }
 
-export const toThrown = (thrown: unknown): Thrown =>
-  thrown instanceof Error
-    ? { name: text(thrown.name), message: text(thrown.message), stack: thrown.stack }
-    : { name: "Error", message: text(thrown), stack: undefined }
+const unprintable = "a value that cannot be printed"
+
+const text = (value: unknown): string =>
+  typeof value === "string" ? value : attempt(() => Formatter.format(value), unprintable)
+
+/** The message of an error, or the text of whatever else was thrown. */
+export const textOf = (thrown: unknown): string =>
+  attempt(() => text(thrown instanceof Error ? thrown.message : thrown), unprintable)
+
+export const toThrown = (thrown: unknown, depth = 0): Thrown => {
+  const message = textOf(thrown)
+  if (!attempt(() => thrown instanceof Error, false)) return { name: "Error", message, stack: undefined }
+  const error = thrown as Error & { readonly errors?: unknown }
+  const stack = attempt(() => error.stack, undefined)
+  const cause = attempt(() => error.cause, undefined)
+  const errors = attempt(() => error instanceof AggregateError ? error.errors.slice(0, maxErrors) : [], [])
+  return {
+    name: attempt(() => text(error.name), "Error"),
+    message,
+    stack: typeof stack === "string" ? stack : undefined,
+    ...(cause === undefined || depth === maxDepth ? undefined : { cause: toThrown(cause, depth + 1) }),
+    ...(errors.length === 0 || depth === maxDepth
+      ? undefined
+      : { errors: errors.map((error) => toThrown(error, maxDepth)) })
+  }
+}
 
 /** An Error with the stack of the worker. */
-export const fromThrown = ({ message, name, stack }: Thrown): Error => {
-  const error = new Error(message)
+export const fromThrown = ({ cause, errors, message, name, stack }: Thrown): Error => {
+  const options = cause === undefined ? undefined : { cause: fromThrown(cause) }
+  const error = errors === undefined ? new Error(message, options) : new AggregateError(
+    errors.map(fromThrown),
+    message,
+    options
+  )
   Object.defineProperty(error, "name", { value: name, configurable: true, writable: true })
   Object.defineProperty(error, "stack", { value: stack ?? `${name}: ${message}`, configurable: true, writable: true })
   return error

@@ -7,7 +7,7 @@
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { Stats, WorkerPoolErrorReason } from "../../src/service/WorkerPool.ts"
-import { fromThrown, FromWorker, ToWorker } from "./WorkerMessage.ts"
+import { fromThrown, FromWorker, textOf, ToWorker } from "./WorkerMessage.ts"
 import { Alarm } from "./WorkerPoolAlarm.ts"
 import { type Job, JobQueue } from "./WorkerPoolJob.ts"
 import type { Limits } from "./WorkerPoolOptions.ts"
@@ -45,6 +45,8 @@ class PoolWorker {
 
 const firstBackoffMillis = 1000
 const maxBackoffMillis = 30_000
+/** What a terminated worker has at least until it is left behind. */
+const minExitMillis = 1000
 
 export class WorkerPoolCore {
   private readonly spawn: Spawn
@@ -57,7 +59,9 @@ export class WorkerPoolCore {
   private readonly idle: Array<PoolWorker> = []
   private isClosed = false
   private onEmpty: (() => void) | undefined
+  /** Until when running tasks may finish; after the cut, until when workers are waited for. */
   private closeDeadline = Infinity
+  private isCut = false
   private live = 0
   private busy = 0
   private starting = 0
@@ -93,18 +97,17 @@ export class WorkerPoolCore {
 
   /** Gives the job to a worker, or lets it wait, or refuses it. The sink may be called before this returns. */
   submit(job: Job): void {
-    if (this.isClosed) return job.fail(this.closed)
+    if (this.isClosed) return this.fail(job, this.closed)
     const worker = this.idle.pop()
     if (worker !== undefined) {
       this.waits(job)
-      return this.assign(worker, job)
+      return this.assign(worker, job) ? undefined : this.use(worker)
     }
     if (this.live === 0 && this.alarm.now < this.notBefore) return this.failStart(job)
     // A job that a worker which is not there yet will take is not one too many.
     if (this.queue.size >= this.limits.maxQueue + this.limits.maxWorkers - this.busy) {
-      this.counts.rejected++
       const { maxQueue, retryAfterSeconds } = this.limits
-      return job.fail({ _tag: "PoolFull", maxQueue, retryAfterSeconds })
+      return this.fail(job, { _tag: "PoolFull", maxQueue, retryAfterSeconds }, undefined, "rejected")
     }
     this.waits(job)
     this.queue.add(job)
@@ -145,19 +148,33 @@ export class WorkerPoolCore {
     worker.handle.post([ToWorker.interrupt, worker.jobId])
   }
 
-  private assign(worker: PoolWorker, job: Job): void {
-    worker.state = "busy"
-    worker.job = job
-    worker.deadline = Infinity
-    this.busy++
+  /** **Returns** false when the input cannot be sent: the job has failed, and the worker has none. */
+  private assign(worker: PoolWorker, job: Job): boolean {
     const { input, task, transfer } = job
     try {
       worker.handle.post([ToWorker.run, ++worker.jobId, task.name, task.isStream, input], transfer)
     } catch (cause) {
-      this.free(worker)
-      return job.fail({ _tag: "InputInvalid", problem: cause instanceof Error ? cause.message : String(cause) }, cause)
+      this.fail(job, { _tag: "InputInvalid", problem: textOf(cause) }, cause)
+      return false
     }
+    worker.state = "busy"
+    worker.job = job
+    worker.deadline = Infinity
     worker.jobsTaken++
+    this.busy++
+    return true
+  }
+
+  /** Every task ends here, with a result, or with its caller. */
+  private fail(
+    job: Job,
+    reason: WorkerPoolErrorReason,
+    cause?: unknown,
+    outcome: "failed" | "timedOut" | "rejected" = "failed"
+  ): void {
+    if (!job.settle()) return
+    this.counts[outcome]++
+    job.sink.error(reason, cause)
   }
 
   /** The worker has no job any more: it takes the next one, is replaced, or waits. */
@@ -166,8 +183,7 @@ export class WorkerPoolCore {
     worker.deadline = Infinity
     this.busy--
     this.failures = 0
-    if (this.isClosed) return this.end(worker)
-    if (worker.jobsTaken >= this.limits.maxJobsPerWorker) {
+    if (!this.isClosed && worker.jobsTaken >= this.limits.maxJobsPerWorker) {
       this.counts.recycled++
       this.end(worker)
       return this.grow()
@@ -176,8 +192,10 @@ export class WorkerPoolCore {
   }
 
   private use(worker: PoolWorker): void {
-    const job = this.queue.take()
-    if (job !== undefined) return this.assign(worker, job)
+    for (let job = this.queue.take(); job !== undefined; job = this.queue.take()) {
+      if (this.assign(worker, job)) return
+    }
+    if (this.isClosed) return this.end(worker)
     worker.state = "idle"
     this.idle.push(worker)
     if (this.live > this.limits.minWorkers) this.expect(worker, this.limits.idleTimeoutMillis)
@@ -209,7 +227,7 @@ export class WorkerPoolCore {
       })
     } catch (cause) {
       this.workers.delete(worker)
-      this.onStartFailed(worker, cause instanceof Error ? cause.message : String(cause), cause)
+      this.onStartFailed(worker, textOf(cause), cause)
     }
   }
 
@@ -267,23 +285,23 @@ export class WorkerPoolCore {
   }
 
   private deliver(job: Job, message: FromWorker): void {
-    if (!job.settle()) return
-    if (message[0] === FromWorker.success) {
-      this.counts.completed++
-      return job.sink.success(message[2])
-    }
-    this.counts.failed++
     switch (message[0]) {
+      case FromWorker.success:
+        if (!job.settle()) return
+        this.counts.completed++
+        return job.sink.success(message[2])
       case FromWorker.failure:
+        if (!job.settle()) return
+        this.counts.failed++
         return job.sink.failure(message[2])
       case FromWorker.defect: {
         const { message: text, name } = message[2]
-        return job.sink.error({ _tag: "TaskDefect", problem: `${name}: ${text}` }, fromThrown(message[2]))
+        return this.fail(job, { _tag: "TaskDefect", problem: `${name}: ${text}` }, fromThrown(message[2]))
       }
       case FromWorker.refused:
         return message[2] === "TaskUnknown"
-          ? job.sink.error({ _tag: "TaskUnknown" })
-          : job.sink.error({ _tag: message[2], problem: message[3] })
+          ? this.fail(job, { _tag: "TaskUnknown" })
+          : this.fail(job, { _tag: message[2], problem: message[3] })
     }
   }
 
@@ -307,7 +325,7 @@ export class WorkerPoolCore {
       else this.idle.splice(this.idle.indexOf(worker), 1)
       // Without a job nobody slows it down: what ends again and again by itself must not start again and again.
       if (worker.jobsTaken === 0) this.backOff()
-      job?.fail({ _tag: "WorkerCrashed", exitCode, problem }, cause)
+      if (job !== undefined) this.fail(job, { _tag: "WorkerCrashed", exitCode, problem }, cause)
       this.grow()
     }
     if (this.isClosed && this.workers.size === 0) this.onEmpty?.()
@@ -329,13 +347,15 @@ export class WorkerPoolCore {
   private failStart(job: Job): void {
     if (job.isSettled) return
     if (job.isQueued) this.queue.remove(job)
-    this.counts.failed++
     const { cause, problem } = this.startProblem ?? { problem: "it ended before its first task", cause: undefined }
-    job.fail({ _tag: "WorkerStartFailed", problem }, cause)
+    this.fail(job, { _tag: "WorkerStartFailed", problem }, cause)
   }
 
   private backOff(): void {
-    this.notBefore = this.alarm.now + Math.min(firstBackoffMillis * 2 ** this.failures++, maxBackoffMillis)
+    const { now } = this.alarm
+    // Workers that started together fail together: that is one failure.
+    if (now < this.notBefore) return
+    this.notBefore = now + Math.min(firstBackoffMillis * 2 ** this.failures++, maxBackoffMillis)
   }
 
   // ---- time
@@ -347,7 +367,7 @@ export class WorkerPoolCore {
       if (worker.job !== undefined && !worker.job.isSettled && worker.job.deadline <= now) this.timeOut(worker.job)
       if (worker.deadline <= now) this.onDeadline(worker)
     }
-    if (this.closeDeadline <= now) this.cut()
+    if (this.closeDeadline <= now) this.cut(now)
     this.grow()
     return this.earliest(now)
   }
@@ -362,10 +382,9 @@ export class WorkerPoolCore {
   }
 
   private timeOut(job: Job): void {
-    if (!job.settle()) return
-    this.counts.timedOut++
+    if (job.isSettled) return
     this.abandon(job)
-    job.sink.error({ _tag: "TaskTimeout", timeoutMillis: job.timeoutMillis })
+    this.fail(job, { _tag: "TaskTimeout", timeoutMillis: job.timeoutMillis }, undefined, "timedOut")
   }
 
   private onDeadline(worker: PoolWorker): void {
@@ -389,13 +408,16 @@ export class WorkerPoolCore {
 
   // ---- the end
 
-  /** Refuses what waits, lets running tasks finish for the grace, releases the workers. */
+  /**
+   * Refuses what waits, lets running tasks finish for the grace, releases the workers. A thread that blocks in native
+   * code cannot be terminated: it is left behind after a second grace, and said so.
+   */
   readonly close: Effect.Effect<void> = Effect.suspend(() => {
     this.isClosed = true
     this.closeDeadline = this.alarm.now + this.limits.closeGraceMillis
     for (const job of this.queue.toArray()) {
       if (job.isQueued) this.queue.remove(job)
-      job.fail(this.closed)
+      this.fail(job, this.closed)
     }
     for (const worker of this.idle.splice(0)) this.end(worker)
     for (const worker of this.workers) if (worker.state === "starting") this.terminate(worker)
@@ -404,15 +426,24 @@ export class WorkerPoolCore {
       this.onEmpty = () => resume(Effect.void)
       if (this.workers.size === 0) this.onEmpty()
     })
-    return Effect.andThen(exited, Effect.sync(() => this.alarm.stop()))
+    return Effect.andThen(
+      exited,
+      Effect.suspend(() => {
+        this.alarm.stop()
+        const { size } = this.workers
+        return size === 0 ? Effect.void : Effect.logWarning(`${size} workers of the pool cannot be ended`)
+      })
+    )
   })
 
-  private cut(): void {
-    this.closeDeadline = Infinity
+  private cut(now: number): void {
+    if (this.isCut) return this.onEmpty?.()
+    this.isCut = true
+    this.closeDeadline = now + Math.max(minExitMillis, this.limits.closeGraceMillis)
     for (const worker of this.workers) {
       const { job } = worker
       if (!worker.isTerminated) this.terminate(worker)
-      job?.fail(this.closed)
+      if (job !== undefined) this.fail(job, this.closed)
     }
   }
 

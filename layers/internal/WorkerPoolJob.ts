@@ -50,10 +50,6 @@ export class Job {
     this.isSettled = true
     return true
   }
-
-  fail(reason: WorkerPoolErrorReason, cause?: unknown): void {
-    if (this.settle()) this.sink.error(reason, cause)
-  }
 }
 
 /**

@@ -16,7 +16,7 @@ const gauges: ReadonlyArray<readonly [name: string, key: keyof Stats, descriptio
 
 const counters: ReadonlyArray<readonly [name: string, key: keyof Stats, description: string]> = [
   ["worker_pool_completed_tasks_total", "completed", "Tasks that ended with a result"],
-  ["worker_pool_failed_tasks_total", "failed", "Tasks that failed in their worker"],
+  ["worker_pool_failed_tasks_total", "failed", "Tasks that failed otherwise"],
   ["worker_pool_timed_out_tasks_total", "timedOut", "Tasks stopped by their timeout"],
   ["worker_pool_cancelled_tasks_total", "cancelled", "Tasks whose caller was interrupted"],
   ["worker_pool_rejected_tasks_total", "rejected", "Tasks refused because the queue was full"],

@@ -14,7 +14,7 @@ export interface Options {
    * blocking libraries can use on any machine. For computations, the number of cores that may be busy.
    */
   readonly maxWorkers?: number
-  /** Tasks that may wait. 0 or more. Default 100; one more fails at once with `PoolFull`. */
+  /** Tasks that may wait. 0 or more, Infinity for no limit. Default 100; one more fails at once with `PoolFull`. */
   readonly maxQueue?: number
   /** For tasks that name none, see `RunOptions.timeout`. Default 30 seconds. */
   readonly timeout?: Duration.Input
@@ -58,10 +58,12 @@ export interface Limits {
 export const limitsOf = (options: Options): Limits => {
   const { maxJobsPerWorker = Infinity, maxQueue = 100, minWorkers = 1 } = options
   const { maxWorkers = Math.max(4, minWorkers) } = options
-  atLeast("minWorkers", minWorkers, 0)
-  atLeast("maxWorkers", maxWorkers, Math.max(1, minWorkers))
+  const retryAfterSeconds = Math.max(1, Math.ceil(millisOf(options.retryAfter ?? "1 second") / 1000))
+  atLeast("minWorkers", minWorkers, 0, false)
+  atLeast("maxWorkers", maxWorkers, Math.max(1, minWorkers), false)
   atLeast("maxQueue", maxQueue, 0)
   atLeast("maxJobsPerWorker", maxJobsPerWorker, 1)
+  atLeast("retryAfter in seconds", retryAfterSeconds, 1, false)
   return {
     minWorkers,
     maxWorkers,
@@ -72,13 +74,13 @@ export const limitsOf = (options: Options): Limits => {
     startTimeoutMillis: millisOf(options.startTimeout ?? "30 seconds"),
     interruptGraceMillis: millisOf(options.interruptGrace ?? "250 millis"),
     closeGraceMillis: millisOf(options.closeGrace ?? "5 seconds"),
-    retryAfterSeconds: Math.max(1, Math.ceil(millisOf(options.retryAfter ?? "1 second") / 1000))
+    retryAfterSeconds
   }
 }
 
 export const millisOf = (duration: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(duration))
 
-const atLeast = (name: string, value: number, least: number): void => {
-  if (value >= least && (Number.isSafeInteger(value) || value === Infinity)) return
+const atLeast = (name: string, value: number, least: number, canBeInfinite = true): void => {
+  if (value >= least && (Number.isSafeInteger(value) || (canBeInfinite && value === Infinity))) return
   throw new RangeError(`${name} must be an integer of ${least} or more, not ${value}`)
 }

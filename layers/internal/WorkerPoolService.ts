@@ -55,8 +55,9 @@ const run = (
     return Effect.flatMapEager(encodeInput(task, input, transfer), (encoded) =>
       Effect.callback<unknown, unknown>((resume) => {
         const sink: Sink = {
+          // In the caller's fiber: a Schema that throws is the caller's defect, not the end of the process.
           success: (encoded) =>
-            resume(decoded(task, task.codecs.success, encoded)),
+            resume(Effect.suspend(() => decoded(task, task.codecs.success, encoded))),
           failure: (encoded) => resume(declared(task, encoded)),
           error: (reason, cause) => resume(failed(task, reason, cause)),
           chunk: ignore
@@ -163,15 +164,12 @@ const jobOf = (
   transfer: ReadonlyArray<unknown>,
   sink: Sink,
   options: RunOptions | undefined
-): Job =>
-  new Job(
-    task,
-    encoded,
-    transfer,
-    sink,
-    options?.priority ?? 0,
-    options?.timeout === undefined ? limits.timeoutMillis : millisOf(options.timeout)
-  )
+): Job => {
+  const priority = options?.priority ?? 0
+  if (Number.isNaN(priority)) throw new RangeError("priority must be a number, not NaN")
+  const timeoutMillis = options?.timeout === undefined ? limits.timeoutMillis : millisOf(options.timeout)
+  return new Job(task, encoded, transfer, sink, priority, timeoutMillis)
+}
 
 const failed = (
   { name }: WorkerTask.AnyDeclaration,
@@ -201,4 +199,4 @@ const decoded = (
   )
 
 const declared = (task: WorkerTask.AnyDeclaration, encoded: unknown): Effect.Effect<never, unknown> =>
-  Effect.flatMap(decoded(task, task.codecs.error, encoded), (error) => Effect.fail(error))
+  Effect.suspend(() => Effect.flatMap(decoded(task, task.codecs.error, encoded), (error) => Effect.fail(error)))

@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type * as WorkerTask from "../../src/app/WorkerTask.ts"
@@ -205,10 +206,11 @@ export class WorkerRunner {
 const messageOf = ({ id, wasInterrupted }: Running, exit: Ended): FromWorker => {
   if (Exit.isSuccess(exit)) return [FromWorker.success, id, exit.value]
   if (wasInterrupted && Cause.hasInterruptsOnly(exit.cause)) return [FromWorker.interrupted, id]
-  const error = Cause.squash(exit.cause)
-  if (error instanceof Declared) return [FromWorker.failure, id, error.encoded]
-  if (error instanceof Refused) return [FromWorker.refused, id, error.reason, error.problem]
-  return [FromWorker.defect, id, toThrown(error)]
+  const error = Option.getOrUndefined(Cause.findErrorOption(exit.cause))
+  if (error === undefined) return [FromWorker.defect, id, toThrown(Cause.squash(exit.cause))]
+  return error instanceof Declared
+    ? [FromWorker.failure, id, error.encoded]
+    : [FromWorker.refused, id, error.reason, error.problem]
 }
 
 /** An error that does not fit its Schema was not declared, which makes it a defect. */

@@ -187,11 +187,14 @@ export interface Stats {
   readonly maxQueue: number
   /** Tasks since the start that ended with a result. */
   readonly completed: number
-  /** Tasks since the start that failed in their worker, with a declared error or otherwise. */
+  /**
+   * Tasks since the start that failed in any other way than the following: with a declared error, a defect, the end of
+   * their worker or of the pool, or because nothing could be sent. An input that its Schema refuses is no task yet.
+   */
   readonly failed: number
   /** Tasks since the start that were stopped by their timeout. */
   readonly timedOut: number
-  /** Tasks since the start whose caller was interrupted. */
+  /** Tasks since the start whose caller was interrupted, or whose stream's reader stopped. */
   readonly cancelled: number
   /** Tasks since the start that were refused because the queue was full. */
   readonly rejected: number

@@ -7,12 +7,14 @@ import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import * as HttpServerRespondable from "effect/http/HttpServerRespondable"
 import * as Metric from "effect/Metric"
 import * as Schema from "effect/Schema"
 import * as SchemaGetter from "effect/SchemaGetter"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
+import * as Transferable from "effect/workers/Transferable"
 import * as fs from "node:fs"
 import * as WorkerPoolInline from "../../layers/WorkerPoolInline.ts"
 import * as WorkerTask from "../../src/app/WorkerTask.ts"
@@ -23,7 +25,8 @@ import { fork, marks, moduleOf, reasonOf, turns, untilStats } from "../utils/wor
 
 workerPoolContract("WorkerPoolInline", WorkerPoolInline.make, {
   terminate: "a busy loop blocks the process it runs in",
-  crash: "a handler that ends the process ends the tests"
+  crash: "a handler that ends the process ends the tests",
+  channel: "the channel of the process is that of the tests"
 })
 
 const open = (options: Partial<WorkerPoolInline.Options> = {}) =>
@@ -40,6 +43,12 @@ const openScoped = Effect.fnUntraced(function*(options: Partial<WorkerPoolInline
 
 const laterGetter = (change: (text: string) => string) =>
   SchemaGetter.transformEffect((text: string) => Effect.as(Effect.yieldNow, change(text)))
+
+const closedProxy = () => {
+  const { proxy, revoke } = Proxy.revocable({}, {})
+  revoke()
+  return proxy
+}
 
 describe("a WorkerPool", () => {
   it.effect("lets idle workers go after idleTimeout, down to minWorkers", () =>
@@ -86,6 +95,24 @@ describe("a WorkerPool", () => {
       assert.strictEqual((yield* pool.stats).workers, 0)
       yield* TestClock.adjust("1 millis")
       yield* failures(3)
+    }))
+
+  it.effect("refuses at once what is more than maxQueue, with 503 as its answer [C225]", () =>
+    Effect.gen(function*() {
+      const { path, release, started } = yield* marks
+      const pool = yield* openOne({ maxQueue: 1, retryAfter: "2500 millis" })
+      const running = yield* fork(pool.run(tasks.hold, { path: path("a") }))
+      yield* started("a")
+      const waiting = yield* fork(pool.run(tasks.add, { a: 1, b: 1 }))
+      const error = yield* Effect.flip(pool.run(tasks.add, { a: 2, b: 2 }))
+      assert.deepStrictEqual(reasonOf(error), { _tag: "PoolFull", maxQueue: 1, retryAfterSeconds: 3 })
+      const response = yield* HttpServerRespondable.toResponse(error)
+      assert.strictEqual(response.status, 503)
+      assert.strictEqual(response.headers["retry-after"], "3")
+      assert.deepInclude(yield* pool.stats, { queued: 1, rejected: 1, busy: 1 })
+      yield* release("a")
+      yield* Fiber.join(running)
+      assert.strictEqual(yield* Fiber.join(waiting), 2)
     }))
 
   it.effect("takes the highest priority first, the oldest of one", () =>
@@ -280,5 +307,99 @@ describe("a WorkerPool", () => {
       const shout = WorkerTask.make("shout", { input: later, success: later }, (text) => text.toUpperCase())
       const pool = yield* open({ module: WorkerTask.module([shout]) })
       assert.strictEqual(yield* pool.run(shout, "abc"), "ABC")
+    }))
+
+  class Evil extends Error {
+    override get name(): string {
+      throw this
+    }
+    override get message(): string {
+      throw this
+    }
+  }
+
+  const throwing = WorkerTask.declare("throwing", { input: Schema.String, success: Schema.Void })
+
+  for (
+    const [what, thrown, problem] of [
+      ["text", "just text", "Error: just text"],
+      ["an object", { code: 7 }, "Error: {\"code\":7}"],
+      ["nothing", undefined, "Error: undefined"],
+      ["an object without a prototype", Object.create(null), "Error: {}"],
+      ["a Proxy that is closed", closedProxy(), "Error: a value that cannot be printed"],
+      ["an error that throws when it is looked at", new Evil(), "Error: a value that cannot be printed"],
+      ["an error whose stack cannot be cloned", Object.assign(new Error("odd"), { stack: () => {} }), "Error: odd"]
+    ] as const
+  ) {
+    it.effect(`tells of a task that throws ${what}`, () =>
+      Effect.gen(function*() {
+        const module = WorkerTask.module([
+          WorkerTask.implement(throwing, () => {
+            throw thrown
+          })
+        ])
+        const pool = yield* open({ module })
+        const error = yield* Effect.flip(pool.run(throwing, "a"))
+        assert.deepStrictEqual(reasonOf(error), { _tag: "TaskDefect", problem })
+        assert.instanceOf(error.cause, Error)
+        assert.deepInclude(yield* pool.stats, { failed: 1, idle: 1 })
+      }))
+  }
+
+  it.effect("keeps causes and the errors of an AggregateError, and ends where they go round", () =>
+    Effect.gen(function*() {
+      const round = new RangeError("round")
+      round.cause = round
+      const thrown = new AggregateError([new TypeError("one"), "two"], "all", { cause: round })
+      const module = WorkerTask.module([WorkerTask.implement(throwing, () => Promise.reject(thrown))])
+      const pool = yield* open({ module })
+      const { cause } = yield* Effect.flip(pool.run(throwing, "a"))
+      assert.instanceOf(cause, AggregateError)
+      assert.deepStrictEqual(
+        cause.errors.map(({ message, name }: Error) => `${name}: ${message}`),
+        ["TypeError: one", "Error: two"]
+      )
+      const inner = cause.cause as Error
+      assert.strictEqual(inner.name, "RangeError")
+      assert.strictEqual((inner.cause as Error).stack, round.stack)
+    }))
+
+  it.effect("knows no tasks that nobody declared, whatever they are called", () =>
+    Effect.gen(function*() {
+      const pool = yield* openOne()
+      for (const name of ["__proto__", "constructor", "toString", ""]) {
+        const task = WorkerTask.declare(name, { input: Schema.Void, success: Schema.Void })
+        assert.deepStrictEqual(reasonOf(yield* Effect.flip(pool.run(task, undefined))), { _tag: "TaskUnknown" })
+      }
+    }))
+
+  it.effect("moves bytes once: a second task with them is refused, one with two views of them is not", () =>
+    Effect.gen(function*() {
+      const twice = WorkerTask.make(
+        "twice",
+        { input: Schema.Tuple([Transferable.Uint8Array, Transferable.Uint8Array]), success: Schema.Int },
+        ([a, b]) => a.length + b.length
+      )
+      const pool = yield* openOne({ module: WorkerTask.module([twice]) })
+      const buffer = new ArrayBuffer(8)
+      const views = [new Uint8Array(buffer, 0, 3), new Uint8Array(buffer, 3)] as const
+      assert.strictEqual(yield* pool.run(twice, views), 8)
+      const { reason } = yield* Effect.flip(pool.run(twice, views))
+      assert.strictEqual(reason._tag, "InputInvalid")
+      assert.deepInclude(yield* pool.stats, { completed: 1, failed: 1, idle: 1 })
+    }))
+
+  it.effect("has streams one after the other in one worker, also after one that was left", () =>
+    Effect.gen(function*() {
+      const { path } = yield* marks
+      const pool = yield* openOne()
+      const { id } = yield* pool.run(tasks.serve, undefined)
+      for (let i = 0; i < 20; i++) {
+        const stream = pool.stream(tasks.count, { to: 20, path: path("a") })
+        const seen = yield* Stream.runCollect(i % 2 === 0 ? stream : Stream.take(stream, 7))
+        assert.deepStrictEqual(seen, Array.from({ length: i % 2 === 0 ? 20 : 7 }, (_, i) => i + 1))
+      }
+      assert.deepStrictEqual(yield* pool.run(tasks.serve, undefined), { id, served: 2 })
+      assert.deepInclude(yield* pool.stats, { completed: 12, cancelled: 10, failed: 0, idle: 1, terminated: 0 })
     }))
 })

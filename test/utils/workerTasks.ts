@@ -5,8 +5,10 @@ import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import * as Transferable from "effect/workers/Transferable"
+import { createHash } from "node:crypto"
 import * as fs from "node:fs"
-import { threadId } from "node:worker_threads"
+import { performance } from "node:perf_hooks"
+import { parentPort, threadId } from "node:worker_threads"
 import * as WorkerTask from "../../src/app/WorkerTask.ts"
 
 export class Refusal extends Schema.TaggedError<Refusal>()("Refusal", { code: Schema.Int, at: Schema.Date }) {}
@@ -172,6 +174,42 @@ export const throwAfter = WorkerTask.make("throwAfter", { input: Schema.String, 
   })
 })
 
+/** Ends well, and its worker ends before anybody can ask for more. */
+export const exitAfter = WorkerTask.make("exitAfter", { input: Schema.Int, success: Schema.Int }, (code) => {
+  setImmediate(() => process.exit(code))
+  return code
+})
+
+/** Throws what has no text, where no handler catches it. */
+export const throwNothing = WorkerTask.make("throwNothing", { input: Schema.Void, success: Schema.Void }, () => {
+  setImmediate(() => {
+    throw Object.create(null)
+  })
+  return new Promise<void>(() => {})
+})
+
+/** Rejects where nobody looks, when its own answer is on the way. */
+export const rejectAfter = WorkerTask.make("rejectAfter", { input: Schema.Void, success: Schema.Void }, () => {
+  void Promise.reject(new Error("unseen"))
+})
+
+/** Says what a pool does not understand. */
+export const babble = WorkerTask.make("babble", { input: Schema.Void, success: Schema.Void }, () => {
+  const say = (message: unknown) => parentPort === null ? process.send!(message) : parentPort.postMessage(message)
+  for (const message of [null, "ready", 0, {}, [], [2], [99, 1]]) say(message)
+})
+
+/** Computes, and says how often its thread's event loop went round since it began. */
+export const turns = WorkerTask.make(
+  "turns",
+  { input: Schema.Int, success: Schema.Struct({ thread: Schema.Int, turns: Schema.Int }) },
+  (work) => {
+    let bytes = new Uint8Array(64)
+    for (let i = 0; i < work; i++) bytes = new Uint8Array(createHash("sha256").update(bytes).digest())
+    return { thread: threadId, turns: performance.nodeTiming.uvMetricsInfo.loopCount }
+  }
+)
+
 export const fill = WorkerTask.make("fill", { input: Schema.Void, success: Schema.Int }, () => {
   const all: Array<Array<number>> = []
   for (;;) all.push(Array.from({ length: 100_000 }, (_, i) => i + all.length))
@@ -243,6 +281,11 @@ export default WorkerTask.module(
     exit,
     throwOutside,
     throwAfter,
+    exitAfter,
+    throwNothing,
+    rejectAfter,
+    babble,
+    turns,
     fill,
     environment,
     count,
