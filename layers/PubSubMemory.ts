@@ -29,16 +29,21 @@ export interface Options extends PubSubChecks.Options {
  * **Limits** histories hold at most `maxHistories * maxKept` messages; `keep` on topics whose names users choose is
  * bounded by that and by `historyTtl`.
  */
-export const make = (options: Options = {}) =>
-  PubSubService.make(options, "memory", (hub) =>
-    Effect.gen(function*() {
-      const historyTtl = options.historyTtl ?? Duration.days(1)
-      const maxHistories = options.maxHistories ?? 10_000
-      yield* PubSubChecks.checkDuration("historyTtl", historyTtl)
-      yield* PubSubChecks.checkCount("maxHistories", maxHistories) ?? Effect.void
-      const kept = new PubSubHistory(Duration.toMillis(historyTtl), maxHistories)
-      return new MemoryBackend(hub, yield* Clock.Clock, kept)
-    }))
+export const make = Effect.fnUntraced(function*(options: Options = {}) {
+  const historyTtl = options.historyTtl ?? Duration.days(1)
+  const maxHistories = options.maxHistories ?? 10_000
+  yield* PubSubChecks.checkDuration("historyTtl", historyTtl)
+  yield* PubSubChecks.checkCount("maxHistories", maxHistories) ?? Effect.void
+  const kept = new PubSubHistory(Duration.toMillis(historyTtl), maxHistories)
+  const clock = yield* Clock.Clock
+  // In ids and names, so that those of an earlier run of the program are unknown and not wrong.
+  const run = clock.currentTimeMillisUnsafe().toString(36)
+  return yield* PubSubService.make(
+    options,
+    `memory-${run}`,
+    (hub) => Effect.succeed(new MemoryBackend(hub, clock, kept, run))
+  )
+})
 
 class MemoryBackend implements PubSubBackend.Backend {
   readonly name = "memory"
@@ -46,13 +51,15 @@ class MemoryBackend implements PubSubBackend.Backend {
   private readonly clock: Clock.Clock
   private readonly kept: PubSubHistory
   private readonly present = new PubSubPresence()
+  private readonly run: string
   private readonly sinceMillis: number
   private nextId = 1
 
-  constructor(hub: Hub, clock: Clock.Clock, kept: PubSubHistory) {
+  constructor(hub: Hub, clock: Clock.Clock, kept: PubSubHistory, run: string) {
     this.hub = hub
     this.clock = clock
     this.kept = kept
+    this.run = run
     this.sinceMillis = clock.currentTimeMillisUnsafe()
   }
 
@@ -63,9 +70,8 @@ class MemoryBackend implements PubSubBackend.Backend {
     return Effect.void
   }
 
-  /** The start of the layer is in it, so that ids of an earlier run of the program are unknown and not wrong. */
   private newId(): string {
-    return `${this.sinceMillis.toString(36)}-${(this.nextId++).toString(36)}`
+    return `${this.run}-${(this.nextId++).toString(36)}`
   }
 
   readonly isAfter = (id: string, other: string): boolean => numberIn(id) > numberIn(other)

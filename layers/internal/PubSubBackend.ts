@@ -39,7 +39,7 @@ export interface Backend {
   readonly attach?: (topicOrPattern: string) => Effect.Effect<void, PubSubError>
   readonly detach?: (topicOrPattern: string) => Effect.Effect<void, PubSubError>
   readonly history: (topic: string, replay: Replay) => Effect.Effect<ReadonlyArray<Message>, PubSubError>
-  /** Compares ids of one topic. */
+  /** Compares ids of one topic. Either may come from a client: false where one of them is no id. */
   readonly isAfter: (id: string, other: string) => boolean
   readonly presence: {
     /** `owner` is unique among the tracks of this process; adding again with another value replaces the value. */

@@ -26,6 +26,7 @@ export class ServiceChannel implements Channel {
   readonly messages: Channel["messages"]
   private readonly service: ChannelHost
   private readonly receiver: Receiver
+  private isLeaving = false
   /** Owners of what this channel tracks, by topic and key. */
   private readonly tracked = new Map<string, { readonly topic: string; readonly key: string; readonly owner: number }>()
 
@@ -64,7 +65,7 @@ export class ServiceChannel implements Channel {
 
   readonly track: Channel["track"] = (topic, key, value = "") =>
     Effect.suspend(() => {
-      const problem = this.service.checks.presence(topic, key, value) ?? checkChannel(this.receiver)
+      const problem = this.service.checks.presence(topic, key, value) ?? checkChannel(this.receiver, this.isLeaving)
       if (problem !== undefined) return problem
       const place = `${topic}\n${key}`
       const known = this.tracked.get(place) ?? { topic, key, owner: this.service.newOwner() }
@@ -81,10 +82,12 @@ export class ServiceChannel implements Channel {
       return this.service.presence.remove(topic, key, known.owner)
     })
 
-  readonly untrackAll: Effect.Effect<void> = Effect.suspend(() =>
-    Effect.forEach([...this.tracked.values()], ({ key, topic }) => Effect.ignore(this.untrack(topic, key)), {
+  /** The end: nobody is tracked any more, also while the back end is told. */
+  readonly untrackAll: Effect.Effect<void> = Effect.suspend(() => {
+    this.isLeaving = true
+    return Effect.forEach([...this.tracked.values()], ({ key, topic }) => Effect.ignore(this.untrack(topic, key)), {
       concurrency: "unbounded",
       discard: true
     })
-  )
+  })
 }

@@ -65,9 +65,12 @@ export const checkCount = (option: string, value: number): Effect.Effect<never, 
     ? undefined
     : refuse({ _tag: "InvalidOption", option, value, problem: "it takes whole numbers from 1" })
 
-/** **Returns** a failure for a receiver that was closed. */
-export const checkChannel = ({ channel, mailbox }: Receiver): Effect.Effect<never, PubSubError> | undefined => {
-  if (!mailbox.isClosed) return undefined
+/** **Returns** a failure for a receiver that was closed, or is about to be. */
+export const checkChannel = (
+  { channel, mailbox }: Receiver,
+  isLeaving = false
+): Effect.Effect<never, PubSubError> | undefined => {
+  if (!mailbox.isClosed && !isLeaving) return undefined
   return refuse(channel === undefined ? layerClosed : { _tag: "UnknownChannel", channel })
 }
 

@@ -5,9 +5,7 @@
 import type { Message, Replay } from "../../src/service/PubSub.ts"
 
 interface Kept {
-  messages: Array<Message>
-  /** How many of them count: the array is cut now and then, not at each message. */
-  length: number
+  readonly messages: Array<Message>
   lastMillis: number
 }
 
@@ -24,11 +22,10 @@ export class PubSubHistory {
 
   add(message: Message, keep: number, nowMillis: number): void {
     this.forget(nowMillis)
-    const kept = this.topics.get(message.topic) ?? { messages: [], length: 0, lastMillis: 0 }
+    const kept = this.topics.get(message.topic) ?? { messages: [], lastMillis: 0 }
     kept.messages.push(message)
-    kept.length = Math.min(kept.length + 1, keep)
     kept.lastMillis = nowMillis
-    if (kept.messages.length > 2 * keep) kept.messages = kept.messages.slice(-keep)
+    if (kept.messages.length > keep) kept.messages.splice(0, kept.messages.length - keep)
     this.topics.delete(message.topic)
     this.topics.set(message.topic, kept)
     if (this.topics.size > this.maxTopics) this.topics.delete(this.topics.keys().next().value!)
@@ -39,8 +36,8 @@ export class PubSubHistory {
     this.forget(nowMillis)
     const kept = this.topics.get(topic)
     if (kept === undefined) return []
-    const messages = kept.messages.slice(-kept.length)
-    if (replay.after === undefined) return replay.last === undefined ? messages : messages.slice(-replay.last)
+    const { messages } = kept
+    if (replay.after === undefined) return messages.slice(-(replay.last ?? messages.length))
     // Not there: index -1, and all of them come.
     return messages.slice(messages.findIndex((message) => message.id === replay.after) + 1)
   }

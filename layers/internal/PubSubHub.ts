@@ -3,12 +3,13 @@
  * has one hub; what carries messages between processes is its back end.
  *
  * The fan-out is synchronous and in order: a message that is published while another one is handed out waits until
- * everybody has that one.
+ * everybody has that one. Messages that answer each other without an end leave a turn to others now and then.
  */
 import * as Cause from "effect/Cause"
 import * as TopicName from "../../src/schema/TopicName.ts"
 import type { Message, Payload } from "../../src/service/PubSub.ts"
-import { Mailbox, type MailboxHost, maxDepth } from "./PubSubMailbox.ts"
+import { Mailbox, type MailboxHost } from "./PubSubMailbox.ts"
+import { Patterns } from "./PubSubPatterns.ts"
 
 /** One receiver's place in one topic or pattern. */
 export class Subscription {
@@ -53,7 +54,7 @@ type Callback = (message: Message) => void
 /** Everybody who is subscribed by one name. Leaving moves the last one into the gap: no order is promised. */
 class Audience {
   readonly name: string
-  readonly matches: ((topic: string) => boolean) | undefined
+  readonly isPattern: boolean
   readonly callbacks: Array<Callback> = []
   readonly entries: Array<CallbackEntry> = []
   readonly subscriptions = new Set<Subscription>()
@@ -61,7 +62,7 @@ class Audience {
 
   constructor(name: string) {
     this.name = name
-    this.matches = TopicName.isPattern(name) ? TopicName.matcher(name) : undefined
+    this.isPattern = TopicName.isPattern(name)
   }
 
   get size(): number {
@@ -119,10 +120,7 @@ interface Pending {
   readonly number: number
 }
 
-/** Audiences of patterns are looked up once per topic, for at most so many topics. */
-const maxRoutes = 10_000
-
-/** So many messages that readers publish are handed out on the time of one publisher; later ones' readers take turns. */
+/** So many messages that callbacks and readers publish are handed out on the time of one publisher; others take turns. */
 const maxRun = 1000
 
 export interface HubOptions {
@@ -132,6 +130,8 @@ export interface HubOptions {
   readonly nowMillis: () => number
   /** Told of callbacks that throw. */
   readonly failed: (topic: string, cause: Cause.Cause<unknown>) => void
+  /** Does something on a later turn of the scheduler. */
+  readonly later: (work: () => void) => void
 }
 
 export class Hub implements MailboxHost {
@@ -143,9 +143,9 @@ export class Hub implements MailboxHost {
   droppedExpired = 0
   depth = 0
   private readonly failed: HubOptions["failed"]
+  private readonly later: HubOptions["later"]
   private readonly audiences = new Map<string, Audience>()
-  private readonly patterns = new Map<string, Audience>()
-  private readonly routes = new Map<string, ReadonlyArray<Audience>>()
+  private readonly patterns = new Patterns<Audience>()
   private readonly channels = new Map<string, Receiver>()
   private readonly receivers = new Set<Receiver>()
   private readonly queue: Array<Pending> = []
@@ -163,6 +163,7 @@ export class Hub implements MailboxHost {
     this.expiryMillis = options.expiryMillis
     this.nowMillis = options.nowMillis
     this.failed = options.failed
+    this.later = options.later
   }
 
   /** True while messages are handed out: what is published now has not arrived when `deliver` returns. */
@@ -194,12 +195,12 @@ export class Hub implements MailboxHost {
   /** True for topics that have somebody: their names were checked. */
   isKnownTopic(name: string): boolean {
     const audience = this.audiences.get(name)
-    return audience !== undefined && audience.matches === undefined
+    return audience !== undefined && !audience.isPattern
   }
 
   subscribers(topic: string): number {
     const audience = this.audiences.get(topic)
-    return audience === undefined || audience.matches !== undefined ? 0 : audience.size
+    return audience === undefined || audience.isPattern ? 0 : audience.size
   }
 
   /** Makes a receiver with a name for direct messages, or with none for a stream. */
@@ -266,17 +267,14 @@ export class Hub implements MailboxHost {
     if (known !== undefined) return known
     const audience = new Audience(name)
     this.audiences.set(name, audience)
-    if (audience.matches !== undefined) {
-      this.patterns.set(name, audience)
-      this.routes.clear()
-    }
+    if (audience.isPattern) this.patterns.set(name, audience)
     return audience
   }
 
   private forgetIfEmpty(audience: Audience): void {
     if (audience.size > 0 || this.audiences.get(audience.name) !== audience) return
     this.audiences.delete(audience.name)
-    if (this.patterns.delete(audience.name)) this.routes.clear()
+    if (audience.isPattern) this.patterns.delete(audience.name)
   }
 
   /** Hands a message to everybody here who is subscribed. Never throws. */
@@ -286,21 +284,33 @@ export class Hub implements MailboxHost {
       this.queue.push({ message, excluded, number })
       return
     }
-    const { depth, queue } = this
     this.dispatching = true
     // A throw would be a fault of this file; it must not leave everybody waiting for ever.
     try {
       this.dispatch(message, excluded, number)
-      // Grows while it is worked off.
-      for (let i = 0; i < queue.length; i++) {
-        if (i === maxRun) this.depth = maxDepth
-        this.dispatch(queue[i]!.message, queue[i]!.excluded, queue[i]!.number)
+    } finally {
+      this.workOff()
+    }
+  }
+
+  /** The queue grows while it is worked off, and without an end where callbacks answer each other. */
+  private workOff(): void {
+    const { queue } = this
+    let done = 0
+    try {
+      while (done < queue.length && done < maxRun) {
+        const { excluded, message, number } = queue[done++]!
+        this.dispatch(message, excluded, number)
       }
     } finally {
-      queue.length = 0
-      this.depth = depth
-      this.dispatching = false
-      if (this.unsettled.size > 0) this.settle()
+      if (done < queue.length) {
+        queue.splice(0, done)
+        this.later(() => this.workOff())
+      } else {
+        queue.length = 0
+        this.dispatching = false
+        if (this.unsettled.size > 0) this.settle()
+      }
     }
   }
 
@@ -317,16 +327,7 @@ export class Hub implements MailboxHost {
     const audience = this.audiences.get(message.topic)
     if (audience !== undefined) this.handOut(audience, message, excluded, number)
     if (this.patterns.size === 0) return
-    for (const byPattern of this.route(message.topic)) this.handOut(byPattern, message, excluded, number)
-  }
-
-  private route(topic: string): ReadonlyArray<Audience> {
-    const known = this.routes.get(topic)
-    if (known !== undefined) return known
-    const route = [...this.patterns.values()].filter((audience) => audience.matches!(topic))
-    if (this.routes.size >= maxRoutes) this.routes.clear()
-    this.routes.set(topic, route)
-    return route
+    for (const byPattern of this.patterns.matching(message.topic)) this.handOut(byPattern, message, excluded, number)
   }
 
   private handOut(audience: Audience, message: Message, excluded: ReadonlyArray<string>, number: number): void {
@@ -370,12 +371,12 @@ export class Hub implements MailboxHost {
 
   /** Lets live messages through again, those that `isWanted` says yes to, after a history was queued. */
   release(subscription: Subscription, isWanted: (message: Message) => boolean): void {
-    const held = subscription.held ?? []
-    subscription.held = undefined
     const now = this.nowMillis()
-    for (const message of held) {
+    // Grows while the reader is resumed by it: what comes then stays behind.
+    for (const message of subscription.held ?? []) {
       if (isWanted(message)) this.count(subscription.receiver.mailbox.offer(message, now))
     }
+    subscription.held = undefined
   }
 
   /** Hands a direct message to a channel of this process. */

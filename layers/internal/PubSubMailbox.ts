@@ -30,7 +30,7 @@ export const maxDepth = 64
 export class Mailbox {
   readonly capacity: number
   private readonly host: MailboxHost
-  private messages: Array<Message> = []
+  private messages: Array<Message | undefined> = []
   /** When each of `messages` came; `Infinity` for replayed ones, which do not age and do not count. */
   private times: Array<number> = []
   private head = 0
@@ -102,23 +102,19 @@ export class Mailbox {
     this.dropExpired(this.host.nowMillis())
     if (this.size === 0) return undefined
     if (this.times[this.head] === Infinity) this.replayed--
-    const message = this.messages[this.head++]!
-    if (this.head === this.messages.length) this.clear()
-    else if (this.head >= 1024) this.compact()
+    const message = this.messages[this.head]!
+    this.removeFirst()
     return message
   }
 
-  private readonly takeAll: Effect.Effect<readonly [Message, ...Array<Message>], Cause.Done> = Effect.suspend(() => {
+  private readonly pull: Effect.Effect<readonly [Message], Cause.Done> = Effect.suspend(() => {
     if (this.closed) return Cause.done()
-    this.dropExpired(this.host.nowMillis())
-    if (this.size === 0) return Effect.andThen(this.arrival, this.takeAll)
-    const batch = this.head === 0 ? this.messages : this.messages.slice(this.head)
-    this.clear()
-    return Effect.succeed(batch as [Message, ...Array<Message>])
+    const message = this.shift()
+    return message === undefined ? Effect.andThen(this.arrival, this.pull) : Effect.succeed([message])
   })
 
-  /** What comes, until the queue is closed. */
-  readonly stream: Stream.Stream<Message> = Stream.fromPull(Effect.succeed(this.takeAll))
+  /** What comes, until the queue is closed. One at a time: what waits behind it stays in the queue and its limits. */
+  readonly stream: Stream.Stream<Message> = Stream.fromPull(Effect.succeed(this.pull))
 
   /** Completes when a message waits; never once the queue is closed. */
   readonly waits: Effect.Effect<void> = Effect.suspend(() => {
@@ -140,18 +136,29 @@ export class Mailbox {
     const { host, waiting } = this
     const how = host.depth < maxDepth ? Effect.void : Effect.yieldNow
     host.depth++
-    if (waiting.length === 1) waiting.pop()!(how)
-    else for (const wake of waiting.splice(0)) wake(how)
-    host.depth--
+    try {
+      if (waiting.length === 1) waiting.pop()!(how)
+      else for (const wake of waiting.splice(0)) wake(how)
+    } finally {
+      host.depth--
+    }
   }
 
   private dropExpired(nowMillis: number): void {
     const oldest = nowMillis - this.host.expiryMillis
-    const before = this.head
-    while (this.head < this.messages.length && this.times[this.head]! <= oldest) this.head++
-    if (this.head === before) return
-    this.host.expired(this.head - before)
+    let count = 0
+    while (this.size > 0 && this.times[this.head]! <= oldest) {
+      this.removeFirst()
+      count++
+    }
+    if (count > 0) this.host.expired(count)
+  }
+
+  /** Its place is cleared at once: a queue that is never quite empty must not hold what was taken from it. */
+  private removeFirst(): void {
+    this.messages[this.head++] = undefined
     if (this.head === this.messages.length) this.clear()
+    else if (this.head >= 1024) this.compact()
   }
 
   private clear(): void {

@@ -9,7 +9,7 @@ import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TopicName from "../../src/schema/TopicName.ts"
-import { type Message, PubSub, type PubSubError, type Replay } from "../../src/service/PubSub.ts"
+import { type Message, type Payload, PubSub, type PubSubError, type Replay } from "../../src/service/PubSub.ts"
 import type { Backend, Delayed } from "./PubSubBackend.ts"
 import { type ChannelHost, ServiceChannel } from "./PubSubChannel.ts"
 import {
@@ -45,7 +45,8 @@ export const make = Effect.fnUntraced(function*<E, R>(
     channelPrefix,
     expiryMillis: Duration.toMillis(options.expiry ?? defaultExpiry),
     nowMillis: () => clock.currentTimeMillisUnsafe(),
-    failed: (topic, cause) => fork(Effect.logError(`A subscriber of ${topic} failed`, cause))
+    failed: (topic, cause) => fork(Effect.logError(`A subscriber of ${topic} failed`, cause)),
+    later: (work) => fork(Effect.andThen(Effect.yieldNow, Effect.sync(work)))
   })
   const backend = yield* makeBackend(hub)
   const service = new Service(hub, backend, options, clock, scope, (effect) => Fiber.runIn(fork(effect), scope))
@@ -58,6 +59,12 @@ export const make = Effect.fnUntraced(function*<E, R>(
 
 const noReplay: Replay = {}
 const nobody: ReadonlyArray<string> = []
+
+/**
+ * Bytes are copied when they are taken: a message waits in queues, histories and sockets, and the publisher's buffer may
+ * be used again, be a small part of a large one, or be shared with a thread.
+ */
+const own = (data: Payload): Payload => typeof data === "string" ? data : new Uint8Array(data)
 
 class Service implements ChannelHost {
   private readonly hub: Hub
@@ -163,18 +170,21 @@ class Service implements ChannelHost {
       const problem = this.checks.topic(topic) ?? this.checks.size(data)
       if (problem !== undefined) return problem
       if (options === undefined) {
-        this.published++
-        return this.backend.publish({ topic, data, excluded: nobody, keep: 0 })
+        return this.taken(this.backend.publish({ topic, data: own(data), excluded: nobody, keep: 0 }))
       }
       const keep = options.keep ?? 0
       const unkept = this.checks.keep(keep)
       if (unkept !== undefined) return unkept
-      const publication = { topic, data, excluded: excludedBy(options), keep }
-      return this.inTime(options.delay, { _tag: "Publish", publication }, () => {
-        this.published++
-        return this.backend.publish(publication)
-      })
+      const publication = { topic, data: own(data), excluded: excludedBy(options), keep }
+      const now = () => this.taken(this.backend.publish(publication))
+      return this.inTime(options.delay, { _tag: "Publish", publication }, now)
     })
+
+  private taken(publishing: Effect.Effect<void, PubSubError>): Effect.Effect<void, PubSubError> {
+    return Effect.mapEager(publishing, this.count)
+  }
+
+  private readonly count = (): void => void this.published++
 
   readonly send: PubSub["Service"]["send"] = (channel, data, options) =>
     Effect.suspend(() => {
@@ -182,7 +192,8 @@ class Service implements ChannelHost {
       if (problem !== undefined) return problem
       if (this.hub.isClosed) return refuse(layerClosed)
       if (TopicName.problemWith(channel) !== undefined) return refuse({ _tag: "UnknownChannel", channel })
-      return this.inTime(options?.delay, { _tag: "Send", channel, data }, () => this.backend.send(channel, data))
+      const what = { _tag: "Send", channel, data: own(data) } as const
+      return this.inTime(options?.delay, what, () => this.backend.send(channel, what.data))
     })
 
   private inTime(
@@ -197,8 +208,8 @@ class Service implements ChannelHost {
     }
     if (millis <= 0) return now()
     if (this.backend.later !== undefined) {
-      if (what._tag === "Publish") this.published++
-      return this.backend.later(what, this.clock.currentTimeMillisUnsafe() + millis)
+      const handingOver = this.backend.later(what, this.clock.currentTimeMillisUnsafe() + millis)
+      return what._tag === "Publish" ? this.taken(handingOver) : handingOver
     }
     if (this.delayed >= this.maxDelayed) return refuse({ _tag: "TooManyDelayed", limit: this.maxDelayed })
     this.delayed++
@@ -272,7 +283,17 @@ class Service implements ChannelHost {
     return Effect.suspend(() => {
       const problem = this.checks.name(name) ?? this.checks.replay(name, replay) ?? checkChannel(receiver)
       if (problem !== undefined) return problem
-      if (receiver.subscriptions.has(name)) return this.interests.attached(name)
+      if (receiver.subscriptions.has(name)) {
+        // Whoever came first may have given up meanwhile, and left.
+        return Effect.andThen(
+          this.interests.attached(name),
+          Effect.suspend(() =>
+            receiver.subscriptions.has(name) || receiver.mailbox.isClosed
+              ? Effect.void
+              : this.join(receiver, name, replay)
+          )
+        )
+      }
       let subscription: Subscription | undefined
       const joined = Effect.suspend(() => {
         subscription = this.hub.join(receiver, name)
@@ -291,20 +312,20 @@ class Service implements ChannelHost {
     subscription.held = []
     return Effect.flatMap(
       Effect.andThen(this.interests.attached(name), this.backend.history(name, replay)),
-      (kept) => Effect.sync(() => this.play(subscription, kept))
+      (kept) => Effect.sync(() => this.play(subscription, kept, kept.at(-1)?.id ?? replay.after))
     )
   }
 
-  /** A history, then what came while it was fetched, without what is in both. */
-  private play(subscription: Subscription, kept: ReadonlyArray<Message>): void {
+  /** A history, then what came while it was fetched, without what is in both. The reader has `last` and all before it. */
+  private play(subscription: Subscription, kept: ReadonlyArray<Message>, last: string | undefined): void {
     const { name, receiver } = subscription
     // Left in the meantime.
     if (receiver.subscriptions.get(name) !== subscription) return
     receiver.mailbox.offerReplayed(kept)
-    const last = kept.length > 0 ? kept[kept.length - 1]!.id : undefined
+    // `last` may be anything that a client says: what is no id is before and after nothing.
     this.hub.release(
       subscription,
-      ({ id }) => id === undefined || last === undefined || this.backend.isAfter(id, last)
+      ({ id }) => id === undefined || last === undefined || (id !== last && !this.backend.isAfter(last, id))
     )
   }
 

@@ -31,7 +31,11 @@ import type { WebSocketSession } from "./WebSocketSession.ts"
 export interface Rooms<in Out> {
   /** The session's channel: presence is tracked with it, and `PubSub.send` reaches the session by its name. */
   readonly channel: Channel
-  /** Enters a room; again is once. A replay sends kept messages first. Does nothing once the session is over. */
+  /**
+   * Enters a room; again is once. A replay sends kept messages first. Does nothing once the session is over.
+   *
+   * **Gotchas** a pattern is every room that it matches. Check a name that a client chooses: with `**` it hears everything.
+   */
   readonly join: (room: string, replay?: Replay) => Effect.Effect<void, PubSubError>
   readonly leave: (room: string) => Effect.Effect<void>
   readonly leaveAll: Effect.Effect<void>

@@ -9,6 +9,7 @@
  */
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
@@ -87,7 +88,8 @@ class Interleaved {
   private readonly exchange: ClientExchange
   private readonly channel: Channel_
   private readonly fork: (effect: Effect.Effect<void>) => void
-  private arrived: EventOf<ClientExchange> | undefined = undefined
+  /** How a `receive` of the exchange ended that nobody has taken yet. */
+  private arrived: Exit.Exit<EventOf<ClientExchange>> | undefined = undefined
   private isReceiving = false
   private isWatching = false
   private isMessagesTurn = true
@@ -126,14 +128,14 @@ class Interleaved {
     const event = this.arrived!
     this.arrived = undefined
     this.isMessagesTurn = true
-    return Effect.succeed(event)
+    return event
   }
 
   private startReceiving(): void {
     if (this.isReceiving || this.arrived !== undefined) return
     this.isReceiving = true
-    this.fork(Effect.map(this.exchange.receive as Effect.Effect<EventOf<ClientExchange>>, (event) => {
-      this.arrived = event
+    this.fork(Effect.map(Effect.exit(this.exchange.receive as Effect.Effect<EventOf<ClientExchange>>), (exit) => {
+      this.arrived = exit
       this.isReceiving = false
       this.wake()
     }))

@@ -28,7 +28,7 @@ export const isPattern = (name: string): boolean => name.includes("*")
 export const problemWithPattern = (pattern: string): string | undefined => {
   if (pattern.length > maxLength) return `it has ${pattern.length} characters, the limit is ${maxLength}`
   if (pattern.length === 0) return "it is empty"
-  return patternSyntax.test(pattern) ? undefined : `${syntaxProblem}; * is one whole segment, ** any number of them`
+  return patternSyntax.test(pattern) ? undefined : `${syntaxProblem}; * is one whole segment, ** one or more`
 }
 
 /**

@@ -13,7 +13,11 @@ import type * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 
-/** What a message carries. Text stays text and bytes stay bytes; schemas for them are in app/Topic.ts. */
+/**
+ * What a message carries. Text stays text and bytes stay bytes; schemas for them are in app/Topic.ts.
+ *
+ * **Ownership** bytes are copied when they are published or sent: the buffer may be used again at once.
+ */
 export type Payload = string | Uint8Array
 
 /** A message as a subscriber gets it. */
@@ -81,6 +85,7 @@ export interface Channel {
    *
    * **Fails with** `InvalidTopic`, `InvalidPattern`, `InvalidOption` for a replay of a pattern, which has no history,
    * `Unavailable`, and `UnknownChannel` once the channel's scope has closed; `track` does so as well.
+   * **Gotchas** check a name that a client chooses: with the pattern `**` it hears everything.
    */
   readonly subscribe: (topicOrPattern: string, replay?: Replay) => Effect.Effect<void, PubSubError>
   /** Leaves one. What was queued before is still received. */

@@ -318,6 +318,27 @@ describe("PubSubMemory", () => {
     }
   })
 
+  it.effect("leaves time to others when a callback answers itself for ever", () =>
+    Effect.gen(function*() {
+      const pubsub = yield* PubSubMemory.make()
+      let calls = 0
+      let isOver = false
+      yield* pubsub.listen("a", () => {
+        // A bound, so that a failure of this test ends.
+        if (++calls < 1_000_000 && !isOver) Effect.runFork(pubsub.publish("a", "again"))
+      })
+      const others = yield* pubsub.open()
+      yield* others.subscribe("b")
+      yield* pubsub.publish("a", "ball")
+      yield* pubsub.publish("b", "between")
+      assert.strictEqual((yield* others.receive).data, "between")
+      isOver = true
+      yield* pubsub.flush
+      assert.isBelow(calls, 100_000)
+      const { delivered, published } = yield* pubsub.stats
+      assert.deepStrictEqual([delivered, published], [calls + 1, calls + 1])
+    }))
+
   describe("histories", () => {
     it.effect("are kept for a day after their last message, or as long as historyTtl says [C223]", () =>
       Effect.gen(function*() {
@@ -358,6 +379,17 @@ describe("PubSubMemory", () => {
         assert.deepStrictEqual((yield* now.history("a", { after: old!.id })).map(({ data }) => data), ["now"])
       }))
   })
+
+  it.effect("gives channels names that another run of the program does not give out again", () =>
+    Effect.gen(function*() {
+      const before = yield* Effect.flatMap(PubSubMemory.make(), (pubsub) => pubsub.open())
+      yield* TestClock.adjust("1 second")
+      const now = yield* PubSubMemory.make()
+      const channel = yield* now.open()
+      assert.notStrictEqual(channel.name, before.name)
+      const error = yield* Effect.flip(now.send(before.name, "for another"))
+      assert.strictEqual(error.reason._tag, "UnknownChannel")
+    }))
 
   describe("delays", () => {
     it.effect("are counted while they last, and end with the layer", () =>

@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -293,5 +294,23 @@ describe("Channels", () => {
       }
       const words = yield* Queue.takeN(heard, 6)
       assert.sameMembers([...words], ["client 1", "client 2", "client 3", "message 1", "message 2", "message 3"])
+    }).pipe(Effect.provide(PubSubMemory.layer())))
+
+  it.effect("tells the application of a receive that dies", () =>
+    Effect.gen(function*() {
+      const heard = yield* Queue.unbounded<string>()
+      const app = App.websocket((exchange) =>
+        Effect.catchCause(
+          Channels.receive(exchange),
+          (cause) => Queue.offer(heard, String(Cause.squash(cause)))
+        )
+      )
+      const client = yield* TestClient.make((exchange) =>
+        exchange.type === "websocket"
+          ? Channels.make()(app)(App.derive(exchange, { receive: Effect.die("broken") }))
+          : App.decline(exchange)
+      )
+      yield* Effect.exit(client.websocket("/"))
+      assert.strictEqual(yield* Queue.take(heard), "broken")
     }).pipe(Effect.provide(PubSubMemory.layer())))
 })

@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
+import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
@@ -94,6 +95,34 @@ export const queues = (subject: Subject): void => {
         const messages = yield* Stream.runCollect(Stream.take(channel.messages, 1))
         assert.deepStrictEqual(messages.map(({ data }) => data), ["new"])
         assert.deepStrictEqual(yield* dropped(pubsub), { delivered: 3, droppedFull: 0, droppedExpired: 2 })
+      }))
+
+    it.effect("of Streams hold no more, and nothing older, behind a message whose reader takes its time [C223]", () =>
+      Effect.gen(function*() {
+        const pubsub = yield* start(subject, { capacity: 3 })
+        const turn = yield* Queue.unbounded<void>()
+        const got: Array<unknown> = []
+        yield* Effect.forkChild(
+          Stream.runForEach(
+            pubsub.subscribe("a"),
+            ({ data }) => Effect.andThen(Effect.sync(() => got.push(data)), Queue.take(turn))
+          ),
+          { startImmediately: true }
+        )
+        yield* until(Effect.map(pubsub.subscribers("a"), (count) => count === 1))
+        const publish = (from: number, to: number) =>
+          Effect.andThen(Effect.forEach(numbers(from, to), (n) => pubsub.publish("a", n)), pubsub.flush)
+        yield* publish(0, 3)
+        yield* until(Effect.sync(() => got.length === 1))
+        yield* Queue.offer(turn, undefined)
+        yield* until(Effect.sync(() => got.length === 2))
+        yield* publish(4, 5)
+        yield* TestClock.adjust("60 seconds")
+        yield* publish(6, 6)
+        yield* Queue.offerAll(turn, [undefined, undefined])
+        yield* until(Effect.sync(() => got.length === 3))
+        assert.deepStrictEqual(got, ["0", "1", "6"])
+        assert.deepStrictEqual(yield* dropped(pubsub), { delivered: 6, droppedFull: 1, droppedExpired: 3 })
       }))
 
     it.effect("never fill while the reader waits, however long the burst", () =>

@@ -5,8 +5,9 @@ import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
+import * as TestClock from "effect/testing/TestClock"
 import type { Message } from "../../../src/service/PubSub.ts"
-import { next, numbers, received, start, type Subject, until } from "./subject.ts"
+import { next, numbers, received, start, type Subject, taken, until } from "./subject.ts"
 
 export const topics = (subject: Subject): void => {
   describe("topics", () => {
@@ -305,6 +306,35 @@ export const topics = (subject: Subject): void => {
         assert.deepStrictEqual(got.map(plain), [...payloads, ...payloads, ...payloads].map(plain))
         const kept = yield* pubsub.history("a")
         assert.deepStrictEqual(kept.map(({ data }) => plain(data)), payloads.map(plain))
+      }))
+
+    it.effect("have the bytes of the time when they were published, whatever becomes of them afterwards", () =>
+      Effect.gen(function*() {
+        const pubsub = yield* start(subject)
+        const channel = yield* pubsub.open()
+        yield* channel.subscribe("a")
+        // Another thread may write there at any time.
+        const shared = new Uint8Array(new SharedArrayBuffer(8), 2, 3)
+        const pooled = Buffer.from("xxx")
+        for (const data of [shared, pooled]) {
+          data.fill(7)
+          yield* pubsub.publish("a", data)
+          yield* pubsub.publish("a", data, { keep: 10 })
+          yield* pubsub.publish("a", data, { delay: "1 second" })
+          yield* pubsub.send(channel.name, data)
+          yield* pubsub.send(channel.name, data, { delay: "1 second" })
+          data.fill(0)
+        }
+        yield* pubsub.flush
+        const now = yield* received(pubsub, channel)
+        yield* until(Effect.map(TestClock.adjust("100 millis"), () => channel.pending === 4))
+        const later = yield* taken(channel)
+        const kept = (yield* pubsub.history("a")).map(({ data }) => data)
+        assert.deepStrictEqual([now.length, later.length, kept.length], [6, 4, 2])
+        for (const data of [...now, ...later, ...kept]) {
+          assert(data instanceof Uint8Array && data.buffer instanceof ArrayBuffer)
+          assert.deepStrictEqual([...data], [7, 7, 7])
+        }
       }))
   })
 }

@@ -1,7 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Queue from "effect/Queue"
 import * as Stream from "effect/Stream"
+import * as v8 from "node:v8"
+import * as vm from "node:vm"
 import { Mailbox } from "../../../layers/internal/PubSubMailbox.ts"
 import type { Message } from "../../../src/service/PubSub.ts"
 
@@ -22,6 +25,15 @@ const make = (capacity: number, expiryMillis = 60_000) => {
 const take = (mailbox: Mailbox, count: number) =>
   Effect.map(Effect.replicateEffect(mailbox.take, count), (messages) => messages.map(({ data }) => Number(data)))
 
+const turn = Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
+const until = (fact: () => boolean): Effect.Effect<void> =>
+  Effect.suspend(() => fact() ? Effect.void : Effect.andThen(turn, until(fact)))
+
+const collectGarbage = (): void => {
+  v8.setFlagsFromString("--expose-gc")
+  vm.runInNewContext("gc")()
+}
+
 const range = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => from + i)
 
 describe("Mailbox", () => {
@@ -39,20 +51,51 @@ describe("Mailbox", () => {
       assert.deepStrictEqual(got, range(0, n - 1))
     }))
 
-  it.effect("hands out batches that nothing is added to afterwards", () =>
+  it.effect("hands a Stream one message at a time, and keeps the others and their limits", () =>
     Effect.gen(function*() {
-      const { mailbox, offer } = make(10)
+      const { host, mailbox, offer } = make(3)
       range(1, 3).forEach(offer)
-      const batches: Array<ReadonlyArray<Message>> = []
+      const got: Array<Message> = []
+      const turn = yield* Queue.unbounded<void>()
       const reading = yield* Effect.forkChild(
-        Stream.runForEachArray(mailbox.stream, (batch) => Effect.sync(() => void batches.push(batch))),
+        Stream.runForEach(
+          mailbox.stream,
+          (message) => Effect.andThen(Effect.sync(() => got.push(message)), Queue.take(turn))
+        ),
         { startImmediately: true }
       )
-      range(4, 6).forEach(offer)
+      assert.deepStrictEqual(range(4, 5).map(offer), [true, false])
+      host.now = 60_000
+      offer(6)
+      yield* Queue.offer(turn, undefined)
+      yield* until(() => got.length === 2)
       mailbox.close()
+      yield* Queue.offer(turn, undefined)
       yield* Fiber.join(reading)
-      assert.deepStrictEqual(batches.map((batch) => batch.map(({ data }) => Number(data))), [[1, 2, 3], [4], [5], [6]])
+      assert.deepStrictEqual(got.map(({ data }) => Number(data)), [1, 6])
+      assert.strictEqual(host.lost, 3)
     }))
+
+  for (const how of ["taken", "expired"] as const) {
+    it.effect(`lets go of what was ${how}, though it is never empty`, () =>
+      Effect.gen(function*() {
+        const { host, mailbox, offer } = make(10)
+        const gone = (() => {
+          const first = { ...message(1), data: new Uint8Array(8) }
+          mailbox.offer(first, 0)
+          return new WeakRef(first)
+        })()
+        host.now = 30_000
+        offer(2)
+        if (how === "taken") yield* Effect.asVoid(mailbox.take)
+        else host.now = 60_000
+        assert.strictEqual(mailbox.pending(), 1)
+        // A WeakRef holds what it has until the turn of the event loop is over.
+        yield* turn
+        collectGarbage()
+        assert.strictEqual(gone.deref(), undefined)
+      }))
+  }
 
   it.effect("counts live messages only, and never lets replayed ones expire", () =>
     Effect.gen(function*() {

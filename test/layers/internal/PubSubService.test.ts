@@ -7,7 +7,7 @@ import * as Scope from "effect/Scope"
 import type * as PubSubBackend from "../../../layers/internal/PubSubBackend.ts"
 import type { Hub } from "../../../layers/internal/PubSubHub.ts"
 import * as PubSubService from "../../../layers/internal/PubSubService.ts"
-import { type Message, PubSubError } from "../../../src/service/PubSub.ts"
+import { type Message, PubSubError, type Replay } from "../../../src/service/PubSub.ts"
 
 const lost = new PubSubError({ reason: { _tag: "Unavailable", problem: "gone" } })
 
@@ -87,6 +87,33 @@ describe("PubSubService", () => {
         assert.deepStrictEqual(channels.map(({ subscriptions }) => subscriptions.length), [0, 1, 1])
       }))
 
+    it.effect("is waited for also by who subscribes a second time while the first time is given up", () =>
+      Effect.gen(function*() {
+        const answers = yield* Effect.all([Deferred.make<void>(), Deferred.make<void>()])
+        let count = 0
+        const { asked, service } = yield* make({ attach: () => Deferred.await(answers[count++]!) })
+        const channel = yield* service.open()
+        const subscribe = Effect.forkChild(channel.subscribe("a"), { startImmediately: true })
+        const [first, second] = yield* Effect.all([subscribe, subscribe])
+        yield* Fiber.interrupt(first)
+        yield* Deferred.succeed(answers[0], undefined)
+        yield* Effect.yieldNow
+        assert.strictEqual(second.pollUnsafe(), undefined)
+        yield* Deferred.succeed(answers[1], undefined)
+        yield* Fiber.join(second)
+        assert.deepStrictEqual(channel.subscriptions, ["a"])
+        assert.deepStrictEqual(asked, ["detach a"])
+      }))
+
+    it.effect("that refuses a publication is not counted as having it", () =>
+      Effect.gen(function*() {
+        const { service } = yield* make({ publish: () => Effect.fail(lost), later: () => Effect.fail(lost) })
+        yield* Effect.flip(service.publish("a", "x"))
+        yield* Effect.flip(service.publish("a", "x", { keep: 1 }))
+        yield* Effect.flip(service.publish("a", "x", { delay: "1 second" }))
+        assert.strictEqual((yield* service.stats).published, 0)
+      }))
+
     it.effect("that refuses a name fails who waits for it, leaves nothing, and is asked again", () =>
       Effect.gen(function*() {
         let isRefusing = true
@@ -148,12 +175,36 @@ describe("PubSubService", () => {
       }))
   })
 
+  it.effect("tracks nobody for a channel that is leaving", () =>
+    Effect.gen(function*() {
+      const answer = yield* Deferred.make<void>()
+      const added: Array<string> = []
+      const { service } = yield* make({
+        presence: {
+          add: (_, key) => Effect.sync(() => void added.push(key)),
+          remove: () => Deferred.await(answer),
+          list: () => Effect.succeed([]),
+          count: () => Effect.succeed(0),
+          scan: () => Effect.succeed({ entries: [], cursor: undefined })
+        }
+      })
+      const scope = yield* Scope.make()
+      const channel = yield* Scope.provide(service.open(), scope)
+      yield* channel.track("room", "a")
+      const closing = yield* Effect.forkChild(Scope.close(scope, Exit.void), { startImmediately: true })
+      const error = yield* Effect.flip(channel.track("room", "b"))
+      assert.strictEqual(error.reason._tag, "UnknownChannel")
+      yield* Deferred.succeed(answer, undefined)
+      yield* Fiber.join(closing)
+      assert.deepStrictEqual(added, ["a"])
+    }))
+
   describe("a replay that takes long", () => {
-    const slow = Effect.fnUntraced(function*() {
+    const slow = Effect.fnUntraced(function*(replay: Replay = { last: 10 }) {
       const kept = yield* Deferred.make<ReadonlyArray<Message>, PubSubError>()
       const made = yield* make({ history: () => Deferred.await(kept) })
       const channel = yield* made.service.open()
-      const joining = yield* Effect.forkChild(channel.subscribe("a", { last: 10 }), { startImmediately: true })
+      const joining = yield* Effect.forkChild(channel.subscribe("a", replay), { startImmediately: true })
       const live = (...numbers: ReadonlyArray<number>) => numbers.forEach((n) => made.hub.deliver(message(n), []))
       return { ...made, channel, joining, kept, live }
     })
@@ -173,6 +224,42 @@ describe("PubSubService", () => {
         live(7)
         assert.deepStrictEqual(yield* rest(channel), range(1, 7).map(String))
         assert.strictEqual((yield* service.stats).delivered, 3)
+      }))
+
+    it.effect("drops what the reader has seen, also when nothing came after it", () =>
+      Effect.gen(function*() {
+        const { channel, joining, kept, live } = yield* slow({ after: "4" })
+        live(3, 4, 5)
+        yield* Deferred.succeed(kept, [])
+        yield* Fiber.join(joining)
+        assert.deepStrictEqual(yield* rest(channel), ["5"])
+      }))
+
+    it.effect("drops nothing for an id that never was one", () =>
+      Effect.gen(function*() {
+        const { channel, joining, kept, live } = yield* slow({ after: "no id" })
+        live(3, 4)
+        yield* Deferred.succeed(kept, [])
+        yield* Fiber.join(joining)
+        assert.deepStrictEqual(yield* rest(channel), ["3", "4"])
+      }))
+
+    it.effect("hands out what it held before what its reader publishes at that", () =>
+      Effect.gen(function*() {
+        const { channel, joining, kept, live } = yield* slow()
+        const got: Array<unknown> = []
+        const reading = yield* Effect.forkChild(
+          Effect.forEach(range(1, 4), () =>
+            Effect.map(channel.receive, ({ data }) => {
+              got.push(data)
+              if (data === "2") live(4)
+            })),
+          { startImmediately: true }
+        )
+        live(2, 3)
+        yield* Deferred.succeed(kept, [message(1)])
+        yield* Effect.all([Fiber.join(joining), Fiber.join(reading)])
+        assert.deepStrictEqual(got, ["1", "2", "3", "4"])
       }))
 
     it.effect("holds no more than the capacity, and counts what is above", () =>
