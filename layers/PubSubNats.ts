@@ -19,6 +19,7 @@ import type { Hub } from "./internal/PubSubHub.ts"
 import * as PubSubNatsConnection from "./internal/PubSubNatsConnection.ts"
 import { History } from "./internal/PubSubNatsHistory.ts"
 import * as PubSubNatsMessage from "./internal/PubSubNatsMessage.ts"
+import { Order } from "./internal/PubSubNatsOrder.ts"
 import * as PubSubNatsPresence from "./internal/PubSubNatsPresence.ts"
 import { Subjects } from "./internal/PubSubNatsSubjects.ts"
 import * as PubSubService from "./internal/PubSubService.ts"
@@ -116,9 +117,16 @@ class NatsBackend implements PubSubBackend.Backend {
     this.kept = history
     this.topics = `${prefix}.t.`
     this.channels = `${prefix}.p.`
+    const order = new Order(() => connection.nats.flush())
     const subjects = new Subjects(connection, this.topics, (message, topic) => {
-      hub.deliver(PubSubNatsMessage.messageOf(message, topic, history.stream), PubSubNatsMessage.excludedBy(message))
+      const place = PubSubNatsMessage.placeOf(message, history.stream)
+      const arrived = PubSubNatsMessage.messageOf(message, topic, place)
+      const excluded = PubSubNatsMessage.excludedBy(message)
+      if (place === undefined) hub.deliver(arrived, excluded)
+      else order.pass(topic, place, () => hub.deliver(arrived, excluded))
     })
+    // A stream that was lost meanwhile begins anew.
+    connection.watch(() => order.forget(), () => {})
     connection.subscribe(`${this.channels}${hub.channelPrefix}.*`, (message) => this.arrived(message), () => {})
     this.attach = subjects.attach
     this.detach = subjects.detach
@@ -146,7 +154,7 @@ class NatsBackend implements PubSubBackend.Backend {
         (cause) =>
           cause instanceof RequestError && cause.isNoResponders()
             ? PubSubNatsConnection.refuse({ _tag: "UnknownChannel", channel })
-            : this.connection.failure(cause, data)
+            : undefined
       ),
       (message) => {
         const answer = message.string()

@@ -23,7 +23,8 @@ import * as PubSubService from "./internal/PubSubService.ts"
 
 export interface Options extends PubSubChecks.Options {
   /**
-   * What all keys and channels in Redis begin with: processes of one prefix hear each other. Letters, digits and
+   * What all keys and channels in Redis begin with: processes of one prefix hear each other, also from one database to
+   * another, since channels know none. No prefix on a server may begin with another one. Letters, digits and
    * `. : _ - { }`. Default `slipway:`.
    */
   readonly prefix?: string | undefined
@@ -48,7 +49,7 @@ export interface ClientOptions extends Options {
 
 const defaultMaxPending = 65_536
 
-/** Nothing heard on the connection of messages for so long means that it is dead: there is a mark each second. */
+/** A connection on which nothing moves for so long is dead: each second there is a question, its answer, and a mark. */
 const silenceMillis = 30_000
 
 /**
@@ -56,7 +57,9 @@ const silenceMillis = 30_000
  *
  * **Fails with** `PubSubError`: `InvalidOption`, and `Unavailable` when the second connection cannot be made. Later
  * losses are no failure of the layer; node-redis tries again for ever, after 50 to 2,200 ms.
- * **Gotchas** blocking commands of others on the same client hold messages up: they belong on `Redis.reserve`.
+ * **Gotchas** blocking commands of others on the same client hold messages up: they belong on `Redis.reserve`. A client
+ * of the program's own notices a connection that died without a word by its own options only (`socketTimeout` with a
+ * `reconnectStrategy`). Delayed messages wait in Redis: `delayed` of `stats` does not count them.
  */
 export const make = (options: Options = {}) =>
   Effect.gen(function*() {
@@ -81,19 +84,25 @@ export const make = (options: Options = {}) =>
       }))
   })
 
+/**
+ * How a connection lasts: the first attempt fails for the layer to say so, later ones go on for ever. One that is silent
+ * is dead.
+ */
+const lasting = (random: { readonly nextDoubleUnsafe: () => number }) => {
+  let wasReady = false
+  return {
+    socketTimeout: silenceMillis,
+    reconnectStrategy: (retries: number, cause: Error) =>
+      wasReady ? Math.min(2 ** retries * 50, 2000) + Math.floor(random.nextDoubleUnsafe() * 200) : cause,
+    isReady: () => void (wasReady = true)
+  }
+}
+
 /** A connection like the client's. It keeps nothing to send while the server is away, and tries again for ever. */
 const subscriberOf = (client: Client, random: { readonly nextDoubleUnsafe: () => number }): Client => {
-  let wasReady = false
-  const subscriber = client.duplicate({
-    disableOfflineQueue: true,
-    socket: {
-      ...client.options.socket,
-      socketTimeout: silenceMillis,
-      reconnectStrategy: (retries: number, cause: Error) =>
-        wasReady ? Math.min(2 ** retries * 50, 2000) + Math.floor(random.nextDoubleUnsafe() * 200) : cause
-    }
-  })
-  return subscriber.once("ready", () => void (wasReady = true))
+  const { isReady, ...socket } = lasting(random)
+  const subscriber = client.duplicate({ disableOfflineQueue: true, socket: { ...client.options.socket, ...socket } })
+  return subscriber.once("ready", isReady)
 }
 
 const refuse = (option: string, value: unknown, problem: string) =>
@@ -147,8 +156,10 @@ export const layerClient = (options: ClientOptions): Layer.Layer<PubSub, PubSubE
 const ownClient = Effect.fnUntraced(
   function*({ ackTimeout = Duration.seconds(5), maxPending, ...given }: ClientOptions) {
     const url = Redacted.isRedacted(given.url) ? Redacted.value(given.url) : given.url
+    const { isReady, ...socket } = lasting(yield* Random.Random)
     const client = NodeRedis.layer({
       url,
+      socket,
       disableOfflineQueue: true,
       commandsQueueMaxLength: maxPending ?? defaultMaxPending,
       // node-redis 6.3 asks for them with an URL parser that knows no unix socket with a user.
@@ -161,6 +172,7 @@ const ownClient = Effect.fnUntraced(
       Effect.mapError(({ cause }) => unavailable(problemOf(cause))),
       Effect.catchDefect(() => refuse("url", "<redacted>", "it takes redis://, rediss:// and unix:// addresses"))
     )
+    isReady()
     yield* Effect.addFinalizer(() => closed(Context.get(context, NodeRedis.NodeRedis).client, ackTimeout))
     return context
   }
@@ -172,7 +184,7 @@ const closed = (client: Client, timeout: Duration.Input): Effect.Effect<void> =>
     Effect.suspend(() =>
       client.isReady ? Effect.ignore(Effect.timeoutOption(Effect.promise(() => client.close()), timeout)) : Effect.void
     ),
-    Effect.sync(() => client.destroy())
+    Effect.sync(() => client.isOpen && client.destroy())
   )
 
 /** PubSub over a client of its own, as the configuration says: `{ url: Config.Redacted("REDIS_URL") }`. */

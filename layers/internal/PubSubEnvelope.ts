@@ -5,7 +5,7 @@
  * `\0S1`, kind, `t`ext or `b`ytes, id, `;`, names parted by commas, `;`, payload. A text is text from the first byte to
  * the last. What others write into the broker does not start so, and is a publication by itself. Reading never throws.
  */
-import { isUtf8 } from "node:buffer"
+import { constants, isUtf8 } from "node:buffer"
 import * as TopicName from "../../src/schema/TopicName.ts"
 import type { Payload } from "../../src/service/PubSub.ts"
 
@@ -53,7 +53,7 @@ export const encode = (envelope: Envelope): Uint8Array => {
 /**
  * Reads a message.
  *
- * **Returns** a publication of the whole, as text where it is UTF-8, for what we did not write; `undefined` for what
+ * **Returns** a publication of the whole, as text where it is UTF-8 and not too long for one, for what we did not write; `undefined` for what
  * says that we did and is broken, which nobody should get.
  * **Ownership** bytes are copied: what is kept of a message does not keep a whole read alive.
  */
@@ -61,7 +61,7 @@ export const decode = (bytes: Uint8Array): Envelope | undefined => {
   const buffer = bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   if (buffer[0] !== 0 || buffer[1] !== 0x53 || buffer[2] !== 0x31) return foreign(buffer)
   const kind = kinds.get(String.fromCharCode(buffer[3] ?? 0))
-  const isText = buffer[4] === 0x74
+  const isText = buffer[4] === 0x74 && buffer.length <= constants.MAX_STRING_LENGTH
   if (kind === undefined || !(isText || buffer[4] === 0x62)) return undefined
   const idEnd = endOf(buffer, 5)
   const namesEnd = endOf(buffer, idEnd + 1)
@@ -77,7 +77,7 @@ const foreign = (buffer: Buffer): Envelope => ({
   kind: "publish",
   id: undefined,
   names: nobody,
-  data: isUtf8(buffer) ? buffer.toString() : new Uint8Array(buffer)
+  data: buffer.length <= constants.MAX_STRING_LENGTH && isUtf8(buffer) ? buffer.toString() : new Uint8Array(buffer)
 })
 
 const isName = (name: string): boolean => TopicName.problemWith(name) === undefined

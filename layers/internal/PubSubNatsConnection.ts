@@ -27,7 +27,11 @@ export interface Options {
   readonly tls?: ConnectionOptions["tls"] | undefined
   /** How long an answer is waited for: at the start, from a receiver, from JetStream. Default 5 seconds. */
   readonly timeout?: Duration.Input | undefined
+  /** Answers that are waited for; further questions fail with `Unavailable`. Default 65,536. */
+  readonly maxPending?: number | undefined
 }
+
+const defaultMaxPending = 65_536
 
 /** What is written and not confirmed by the server may be so long; then writers wait. Half of it is asked about. */
 const maxUnconfirmedBytes = 8 * 1024 * 1024
@@ -79,6 +83,11 @@ export const open = Effect.fnUntraced(function*(options: Options, process: strin
   const random = yield* Random.Random
   const context = yield* Effect.context<never>()
   const servers = yield* serversOf(options.servers)
+  const maxPending = options.maxPending ?? defaultMaxPending
+  if (!(Number.isInteger(maxPending) && maxPending >= 1)) {
+    const problem = "it takes whole numbers from 1"
+    return yield* Effect.fail(refuse({ _tag: "InvalidOption", option: "maxPending", value: maxPending, problem }))
+  }
   const timeoutMillis = Duration.toMillis(options.timeout ?? Duration.seconds(5))
   const backoff = new Backoff(() => random.nextDoubleUnsafe())
   const fork = Effect.runForkWith(context)
@@ -100,7 +109,8 @@ export const open = Effect.fnUntraced(function*(options: Options, process: strin
           }),
         catch: (cause) => unavailable(`no connection to ${servers.join(", ")}: ${messageOf(cause)}`, cause)
       }),
-      (nats) => new Connection(nats, process, clock, timeoutMillis, backoff, (effect) => void fork(effect))
+      (nats) =>
+        new Connection(nats, process, clock, { timeoutMillis, maxPending }, backoff, (effect) => void fork(effect))
     ),
     (connection) => Effect.promise(() => connection.close())
   )
@@ -139,6 +149,7 @@ const identity = ({ credentials, password, token, user }: Options): ConnectionOp
 export class Connection {
   readonly nats: NatsConnection
   readonly timeoutMillis: number
+  private readonly maxPending: number
   private readonly process: string
   private readonly clock: Clock.Clock
   private readonly backoff: Backoff
@@ -150,6 +161,8 @@ export class Connection {
   private unconfirmedBytes = 0
   private isConfirming = false
   private nextNumber = 1
+  /** What was said last about refusals: one for each message would be a flood. */
+  private refused = ""
   /** Told when the connection is lost, and each of them once. */
   private readonly waiting = new Set<(error: PubSubError) => void>()
   private readonly lostListeners: Array<(error: PubSubError) => void> = []
@@ -159,14 +172,15 @@ export class Connection {
     nats: NatsConnection,
     process: string,
     clock: Clock.Clock,
-    timeoutMillis: number,
+    limits: { readonly timeoutMillis: number; readonly maxPending: number },
     backoff: Backoff,
     fork: (effect: Effect.Effect<void>) => void
   ) {
     this.nats = nats
     this.process = process
     this.clock = clock
-    this.timeoutMillis = timeoutMillis
+    this.timeoutMillis = limits.timeoutMillis
+    this.maxPending = limits.maxPending
     this.backoff = backoff
     this.fork = fork
     this.sinceMillis = clock.currentTimeMillisUnsafe()
@@ -205,10 +219,16 @@ export class Connection {
       case "ldm":
         return this.fork(Effect.logInfo(`The NATS server ${status.server} is about to stop`))
       case "error":
-        return this.fork(Effect.logWarning(`The NATS server refuses: ${status.error.message}`))
+        return this.refuses(status.error.message)
       case "close":
         return this.lost("the connection is closed")
     }
+  }
+
+  private refuses(what: string): void {
+    if (what === this.refused) return
+    this.refused = what
+    this.fork(Effect.logWarning(`The NATS server refuses: ${what}`))
   }
 
   /** The last words reach a server that listens; one that does not is left after a second, by the client's timer. */
@@ -231,6 +251,7 @@ export class Connection {
   private back(server: string): void {
     this.fork(Effect.logInfo(`PubSub is connected to the NATS server ${server} again`))
     this.backoff.reset()
+    this.refused = ""
     this.problem = undefined
     this.sinceMillis = this.clock.currentTimeMillisUnsafe()
     for (const listener of this.backListeners) listener()
@@ -240,9 +261,7 @@ export class Connection {
 
   /** Writes a message with its origin. Succeeds when it is on its way; waits while the server is too far behind. */
   publish(subject: string, data: Payload, headers?: MsgHdrs): Effect.Effect<void, PubSubError> {
-    if (this.unconfirmedBytes >= maxUnconfirmedBytes && this.isConnected) {
-      return Effect.andThen(this.roundTrip, Effect.suspend(() => this.publish(subject, data, headers)))
-    }
+    if (this.isBehind) return this.later(() => this.publish(subject, data, headers))
     const error = this.tell(subject, data, headers, PubSubNatsMessage.replyOf(this.process, this.nextNumber++))
     return error === undefined ? Effect.void : Effect.fail(error)
   }
@@ -259,9 +278,22 @@ export class Connection {
     } catch (cause) {
       return this.failure(cause, data, headers)
     }
-    this.unconfirmedBytes += data.length + subject.length
-    if (this.unconfirmedBytes >= maxUnconfirmedBytes / 2 && !this.isConfirming) this.confirm()
+    this.wrote(data.length + subject.length)
     return undefined
+  }
+
+  /** True while so much is unconfirmed that nobody writes more. */
+  private get isBehind(): boolean {
+    return this.unconfirmedBytes >= maxUnconfirmedBytes && this.isConnected
+  }
+
+  private later<A>(run: () => Effect.Effect<A, PubSubError>): Effect.Effect<A, PubSubError> {
+    return Effect.andThen(this.roundTrip, Effect.suspend(run))
+  }
+
+  private wrote(bytes: number): void {
+    this.unconfirmedBytes += bytes
+    if (this.unconfirmedBytes >= maxUnconfirmedBytes / 2 && !this.isConfirming) this.confirm()
   }
 
   private confirm(): void {
@@ -298,6 +330,9 @@ export class Connection {
   ): Effect.Effect<A, PubSubError> {
     return Effect.callback<A, PubSubError>((resume) => {
       if (!this.isOpen) return resume(Effect.fail(this.unavailable))
+      if (this.waiting.size >= this.maxPending) {
+        return resume(Effect.fail(unavailable(`${this.maxPending} answers are waited for, which is maxPending`)))
+      }
       const controller = new AbortController()
       const lost = (error: PubSubError) => {
         this.waiting.delete(lost)
@@ -319,6 +354,22 @@ export class Connection {
     })
   }
 
+  /** Runs something that writes so many bytes and answers; waits like `publish`. */
+  callWriting<A>(
+    bytes: number,
+    start: () => Promise<A>,
+    failure: (cause: unknown) => PubSubError
+  ): Effect.Effect<A, PubSubError> {
+    return Effect.suspend(() => {
+      if (this.isBehind) return this.later(() => this.callWriting(bytes, start, failure))
+      return this.call(() => {
+        const answered = start()
+        this.wrote(bytes)
+        return answered
+      }, failure)
+    })
+  }
+
   /**
    * Completes when the server has taken all that was written before, and when all that it had sent by then has been
    * delivered here: messages and answers share one stream in each direction.
@@ -327,16 +378,17 @@ export class Connection {
     deadline(this.nats.flush(), this.timeoutMillis)
   )
 
-  /** Asks and waits for one answer. `failure` sees the client's own error. */
+  /** Asks and waits for one answer. `failure` says what an error of the client means here. */
   request(
     subject: string,
     data: Payload,
     headers: MsgHdrs | undefined,
-    failure: (cause: unknown) => PubSubError
+    failure: (cause: unknown) => PubSubError | undefined
   ): Effect.Effect<Msg, PubSubError> {
-    return this.call(
+    return this.callWriting(
+      data.length + subject.length,
       () => this.nats.request(subject, data, { timeout: this.timeoutMillis, ...headers && { headers } }),
-      failure
+      (cause) => failure(cause) ?? this.failure(cause, data, headers)
     )
   }
 

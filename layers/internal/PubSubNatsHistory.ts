@@ -1,6 +1,7 @@
 /**
  * Histories of topics in a JetStream stream. The stream takes in what is published to `<prefix>.h.<topic>`, and the
- * server itself hands it on to `<prefix>.t.<topic>` once it is stored: the order of ids is the order of delivery.
+ * server itself hands it on to `<prefix>.t.<topic>` once it is stored. That the order of delivery is the order of ids is
+ * seen to by PubSubNatsOrder.ts.
  *
  * A stream has one length for all its subjects, a history has the length that its last publication asked for. So each
  * message says its length, readers count by it, and what nobody can read any more is purged now and then. The stream is
@@ -8,7 +9,7 @@
  */
 import { jetstream, JetStreamApiError, JetStreamError } from "@nats-io/jetstream"
 import type { JetStreamClient, JetStreamManager, StreamConfig } from "@nats-io/jetstream"
-import { RequestError } from "@nats-io/transport-node"
+import { type MsgHdrs, RequestError } from "@nats-io/transport-node"
 import * as Effect from "effect/Effect"
 import type { Message, PubSubError, Replay } from "../../src/service/PubSub.ts"
 import type { Publication } from "./PubSubBackend.ts"
@@ -72,13 +73,13 @@ export class History {
     )
 
   private store({ data, excluded, keep, topic }: Publication) {
-    return this.connection.call(
+    const headersOf = (number: number) =>
+      PubSubNatsMessage.headersOfKept(data, excluded, keep, this.options.process, number)
+    return this.connection.callWriting(
+      data.length + topic.length,
       // Numbered as it is written: numbers have the order of the stream.
-      () => {
-        const headers = PubSubNatsMessage.headersOfKept(data, excluded, keep, this.options.process, this.nextNumber++)
-        return this.jetstream.publish(this.subject(topic), data, { headers })
-      },
-      (cause) => this.failure(cause, data)
+      () => this.jetstream.publish(this.subject(topic), data, { headers: headersOf(this.nextNumber++) }),
+      (cause) => this.failure(cause, data, headersOf(this.nextNumber))
     )
   }
 
@@ -171,7 +172,7 @@ export class History {
     )
   })
 
-  private failure(cause: unknown, data: Publication["data"] = ""): PubSubError {
+  private failure(cause: unknown, data: Publication["data"] = "", headers?: MsgHdrs): PubSubError {
     const isUnanswered = isNoResponder(cause) || (cause instanceof Error && isNoResponder(cause.cause))
     if (isUnanswered || (cause instanceof JetStreamApiError && cause.status === 404)) {
       this.isMade = false
@@ -179,7 +180,7 @@ export class History {
     }
     return cause instanceof JetStreamError
       ? unavailable(`JetStream refuses: ${cause.message}`, cause)
-      : this.connection.failure(cause, data)
+      : this.connection.failure(cause, data, headers)
   }
 
   // ---- forgetting

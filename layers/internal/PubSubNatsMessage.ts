@@ -17,6 +17,7 @@ const nobody: ReadonlyArray<string> = []
 /** What the server says of a message that a stream has: JetStream's republishing (ADR-28) adds these. */
 const streamHeader = "Nats-Stream"
 const sequenceHeader = "Nats-Sequence"
+const previousHeader = "Nats-Last-Sequence"
 
 /** **Returns** the headers that a payload needs; `undefined` where it says everything itself. */
 export const headersOf = (data: Payload, excluded: ReadonlyArray<string>): MsgHdrs | undefined => {
@@ -100,11 +101,24 @@ export const originOf = (message: Msg): Origin | undefined => {
   return end < 0 ? undefined : { sender: kept.slice(0, end + 1), number: parseInt(kept.slice(end + 1), 36) }
 }
 
-/** **Returns** a live message as the hub takes it; `stream` is the stream that keeps ours. */
-export const messageOf = (message: Msg, topic: string, stream: string): Message => {
-  const data = payloadOf(message)
-  const fields = message.headers
-  if (fields === undefined || fields.get(streamHeader) !== stream) return { topic, data, id: undefined }
-  const sequence = /^\d{1,15}$/.exec(fields.get(sequenceHeader))
-  return { topic, data, id: sequence === null ? undefined : idOf(Number(sequence[0]), keptBy(fields).mark) }
+/** Where a kept message stands in its stream, and the one before it on its subject; 0 where it is the first. */
+export interface Place {
+  readonly sequence: number
+  readonly previous: number
 }
+
+/** **Returns** `undefined` for what is not kept in the stream. */
+export const placeOf = ({ headers: fields }: Msg, stream: string): Place | undefined => {
+  if (fields === undefined || fields.get(streamHeader) !== stream) return undefined
+  const sequence = sequenceOf(fields.get(sequenceHeader))
+  return sequence === undefined ? undefined : { sequence, previous: sequenceOf(fields.get(previousHeader)) ?? 0 }
+}
+
+const sequenceOf = (text: string): number | undefined => /^\d{1,15}$/.test(text) ? Number(text) : undefined
+
+/** **Returns** a live message as the hub takes it. */
+export const messageOf = (message: Msg, topic: string, place: Place | undefined): Message => ({
+  topic,
+  data: payloadOf(message),
+  id: place === undefined ? undefined : idOf(place.sequence, keptBy(message.headers).mark)
+})

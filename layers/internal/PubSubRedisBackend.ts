@@ -48,6 +48,10 @@ export class RedisBackend implements PubSubBackend.Backend {
   private readonly wakeUp = Latch.makeUnsafe(false)
   private readonly tickEveryMillis: number
   private nextTickMillis = 0
+  /** When `watch` looks again, if nothing else wakes it. */
+  private wakesMillis: number
+  /** Nothing is late before that. */
+  private sweepsFromMillis = 0
   /** When the tick that runs was started. */
   private tickSinceMillis: number | undefined = undefined
   private isSayingAgain = false
@@ -64,6 +68,7 @@ export class RedisBackend implements PubSubBackend.Backend {
     this.scope = scope
     this.topics = `${settings.prefix}t:`
     this.sinceMillis = commands.now()
+    this.wakesMillis = this.sinceMillis
     this.tickEveryMillis = Math.min(tickMillis, settings.presenceTtlMillis / 3)
     this.inbox = new Inbox(hub, commands, settings.prefix, () => this.problems.messages)
     this.presence = new RedisPresence(commands, settings.prefix, hub.channelPrefix, settings.presenceTtlMillis)
@@ -222,7 +227,9 @@ export class RedisBackend implements PubSubBackend.Backend {
     return Effect.map(Effect.all([entries, Effect.ignore(this.flush)], { concurrency: 2 }), ([found]) => found)
   }
 
+  /** What is no id is after nothing, and nothing after it. */
   readonly isAfter = (id: string, other: string): boolean => {
+    if (!idSyntax.test(id) || !idSyntax.test(other)) return false
     const [millis = "", number = ""] = id.split("-")
     const [otherMillis = "", otherNumber = ""] = other.split("-")
     return millis === otherMillis ? isGreater(number, otherNumber) : isGreater(millis, otherMillis)
@@ -259,11 +266,13 @@ export class RedisBackend implements PubSubBackend.Backend {
   }
 
   readonly status = (): Status => {
-    const { problem, tickSinceMillis } = this
-    const silence = tickSinceMillis === undefined ? 0 : this.commands.now() - tickSinceMillis
-    return problem !== undefined || silence <= this.commands.timeoutMillis
+    const { commands, problem, tickSinceMillis } = this
+    const silence = commands.now() - (commands.silentSinceMillis ?? tickSinceMillis ?? commands.now())
+    const isHeard = commands.silentSinceMillis === undefined &&
+      (silence <= commands.timeoutMillis || commands.now() < this.sweepsFromMillis)
+    return problem !== undefined || isHeard
       ? { isConnected: problem === undefined, problem, sinceMillis: this.sinceMillis }
-      : { isConnected: false, problem: `no answer for ${silence} ms`, sinceMillis: this.commands.now() - silence }
+      : { isConnected: false, problem: `no answer for ${silence} ms`, sinceMillis: commands.now() - silence }
   }
 
   // ---- what has a time
@@ -271,8 +280,10 @@ export class RedisBackend implements PubSubBackend.Backend {
   /** Runs as long as the layer: ends waits, sends what is due, keeps presences alive, tells the log what happened. */
   readonly watch: Effect.Effect<never> = Effect.forever(Effect.suspend(() => {
     this.wakeUp.closeUnsafe()
-    this.commands.sweep()
     const now = this.commands.now()
+    // Who had no time himself has not looked for the answers yet.
+    if (now > this.wakesMillis + tickMillis) this.sweepsFromMillis = now + this.commands.timeoutMillis
+    if (now >= this.sweepsFromMillis) this.commands.sweep()
     const start: Array<Effect.Effect<void>> = []
     if (this.commands.client.isReady) {
       if (this.tickSinceMillis === undefined && now >= this.nextTickMillis) {
@@ -287,6 +298,7 @@ export class RedisBackend implements PubSubBackend.Backend {
     }
     const next = this.tickSinceMillis === undefined ? Math.max(now, this.nextTickMillis) : now + this.tickEveryMillis
     const wait = Math.min(this.tickEveryMillis, this.commands.client.isReady ? next - now : tickMillis)
+    this.wakesMillis = now + wait
     return Effect.forEach(start, (effect) => Effect.forkIn(effect, this.scope, { startImmediately: true }), {
       discard: true
     }).pipe(Effect.andThen(this.report), Effect.andThen(Effect.timeoutOption(this.wakeUp.await, wait)))
@@ -313,7 +325,7 @@ export class RedisBackend implements PubSubBackend.Backend {
         Effect.sync(() => {
           this.tickSinceMillis = undefined
           // Without the connection there is another problem, which says more.
-          if (commands.client.isReady) this.say("server", error.message)
+          if (commands.client.isReady) this.say("server", problemIn(error))
         }),
       onSuccess: ([next, isLost, isSomebodyDead]) =>
         Effect.suspend(() => {
@@ -349,6 +361,8 @@ export class RedisBackend implements PubSubBackend.Backend {
 
 /** True for what Redis itself answered; its errors begin with a word in capitals. */
 const isRefusal = (cause: unknown): boolean => cause instanceof Error && /^[A-Z]{2,} /.test(cause.message)
+
+const problemIn = ({ reason, message }: PubSubError): string => reason._tag === "Unavailable" ? reason.problem : message
 
 /** Compares decimal numbers of any length. */
 const isGreater = (one: string, other: string): boolean =>

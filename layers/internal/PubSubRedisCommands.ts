@@ -56,6 +56,8 @@ export class Commands {
   private readonly waiting = new Set<Waiting>()
   private pending = 0
   private pendingBytes = 0
+  /** When a command was sent that was not answered in time, while none has been since. */
+  silentSinceMillis: number | undefined = undefined
   private isClosed = false
 
   constructor(client: Client, clock: Clock.Clock, limits: Limits) {
@@ -71,8 +73,8 @@ export class Commands {
   /**
    * Sends a command; `Reply` is what the caller knows of its reply. `bytes` is the size of the message in it.
    *
-   * **Fails with** `Unavailable`, at once while the server is away or too much waits, else when the connection is lost,
-   * Redis refuses the command, or it does not answer in time.
+   * **Fails with** `Unavailable`, at once while the server is away or silent or too much waits, else when the connection
+   * is lost, Redis refuses the command, or it does not answer in time. A patient command waits as long as the connection.
    */
   run<Reply>(
     args: ReadonlyArray<string | Buffer>,
@@ -80,7 +82,7 @@ export class Commands {
     options: "text" | "bytes" | "patient" = "text"
   ): Effect.Effect<Reply, PubSubError> {
     return Effect.callback<Reply, PubSubError>((resume) => {
-      const refused = this.refusal()
+      const refused = this.refusal(options === "patient")
       if (refused !== undefined) return resume(Effect.fail(refused))
       const fail = (error: PubSubError) => resume(Effect.fail(error))
       const entry: Waiting = { sinceMillis: this.now(), places: forReplies, fail }
@@ -114,14 +116,21 @@ export class Commands {
   post(args: ReadonlyArray<string | Buffer>): void {
     if (this.refusal() !== undefined) return
     this.pending++
-    const settled = () => void this.pending--
+    const settled = () => {
+      this.pending--
+      this.silentSinceMillis = undefined
+    }
     this.client.sendCommand(args, this.textReplies).then(settled, settled)
   }
 
-  /** Why no command is taken now. */
-  private refusal(): PubSubError | undefined {
+  /**
+   * Why no command is taken now. A silent server gets none but patient ones, since what is written keeps a dead connection
+   * from being noticed: its time of silence begins anew.
+   */
+  private refusal(isPatient = false): PubSubError | undefined {
     if (this.isClosed) return unavailable(closed)
     if (!this.client.isReady) return unavailable("there is no connection")
+    if (this.silentSinceMillis !== undefined && !isPatient) return unavailable(this.unanswered)
     return this.pending < this.limits.pending && this.pendingBytes < this.limits.pendingBytes
       ? undefined
       : unavailable(`${this.pending} commands wait for its answers`)
@@ -131,6 +140,11 @@ export class Commands {
     this.waiting.delete(entry)
     this.pending--
     this.pendingBytes -= bytes
+    this.silentSinceMillis = undefined
+  }
+
+  private get unanswered(): string {
+    return `no answer within ${this.timeoutMillis} ms`
   }
 
   now(): number {
@@ -150,7 +164,8 @@ export class Commands {
     const oldest = this.now() - this.timeoutMillis
     for (const entry of this.waiting) {
       if (entry.sinceMillis > oldest) return
-      this.end(entry, `no answer within ${this.timeoutMillis} ms`)
+      if (entry.places === forReplies) this.silentSinceMillis ??= entry.sinceMillis
+      this.end(entry, this.unanswered)
     }
   }
 

@@ -5,6 +5,8 @@
  * (sorted by due time), `a` the processes with presences (sorted by expiry), `m:<process>` their entries, `l:<topic>`
  * and `k:<topic>` the keys of a topic and what each process says of them. No Cluster: scripts find keys by themselves.
  *
+ * Histories expire. What is delayed and the presences of processes that died stay until a process of the prefix runs.
+ *
  * They are sent whole each time (EVAL): a server that was restarted or flushed knows them, and none overtakes another.
  */
 
@@ -40,15 +42,24 @@ return 1`
  * prefix, now (ms), process, time to live of a process (ms), whether it has presences, a mark for its inbox. Sends what
  * is due, at most 100; whoever comes first does. Says when the next is due (-1: none is), whether Redis lost, or begins
  * to forget, the presences of the process, and whether a process is dead.
+ *
+ * The mark comes first, and what is due one by one, the history left out where it cannot be written: nothing that stands
+ * in Redis hinders the rest. A script that has begun to write goes on when there is no memory left, so it begins with a
+ * write: nobody is to be dead for that.
  */
 export const tick = `${emit}
-local prefix, now, process = ARGV[1], tonumber(ARGV[2]), ARGV[3]
-local delayed = prefix .. 'd'
-for _, named in ipairs(redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, 100)) do
-  redis.call('ZREM', delayed, named)
+local function send(named, keep)
   local message = cmsgpack.unpack(string.sub(named, string.find(named, ' ', 1, true) + 1))
   if #message == 2 then redis.call('PUBLISH', message[1], message[2])
-  else emit(prefix, message[1], message[2], message[3], message[4], message[5]) end
+  else emit(ARGV[1], message[1], keep or message[2], message[3], message[4], message[5]) end
+end
+local prefix, now, process = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local delayed = prefix .. 'd'
+redis.call('PUBLISH', prefix .. 'p:' .. process, ARGV[6])
+redis.call('ZREM', delayed, '')
+for _, named in ipairs(redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, 100)) do
+  redis.call('ZREM', delayed, named)
+  if not pcall(send, named, nil) then pcall(send, named, '0') end
 end
 local next = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')[2] or '-1'
 local isLost = 0
@@ -59,7 +70,6 @@ if ARGV[5] == '1' then
     redis.call('ZADD', prefix .. 'a', now + tonumber(ARGV[4]), process)
   end
 end
-redis.call('PUBLISH', prefix .. 'p:' .. process, ARGV[6])
 return {next, isLost, #redis.call('ZRANGEBYSCORE', prefix .. 'a', '-inf', now, 'LIMIT', 0, 1)}`
 
 /** Sets what a process says of a key, or takes it back. What was said last stands last. */

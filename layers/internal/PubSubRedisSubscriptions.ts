@@ -30,6 +30,8 @@ export class Subscriptions {
   private readonly globs = new Map<string, number>()
   private readonly routes = new Map<string, string>()
   private readonly onMessage: Listener
+  /** The last command about each channel and glob, until Redis has answered it. */
+  private readonly unanswered = new Map<string, Promise<void>>()
   private connections = 0
   private reconciled: Promise<void> = Promise.resolve()
 
@@ -61,30 +63,60 @@ export class Subscriptions {
     if (this.client.isOpen) this.client.destroy()
   }
 
-  /** Writes at once, or when the server is back. The promise rejects when the connection is lost meanwhile. */
+  /** Writes in its turn, or when the server is back. The promise rejects when the connection is lost meanwhile. */
   attach(name: string): Promise<void> | undefined {
     if (!TopicName.isPattern(name)) {
       const channel = this.prefix + name
       this.channels.add(channel)
-      return this.client.isReady ? this.client.subscribe(channel, this.onMessage, true) : undefined
+      return this.client.isReady ? this.inTurn([channel], () => this.subscribe([channel])) : undefined
     }
     const glob = this.globOf(name)
     this.globs.set(glob, (this.globs.get(glob) ?? 0) + 1)
-    return this.client.isReady ? this.client.pSubscribe(glob, this.listenerOf(glob), true) : undefined
+    return this.client.isReady ? this.inTurn([glob], () => this.subscribeByGlob(glob)) : undefined
   }
 
   detach(name: string): void {
     if (!TopicName.isPattern(name)) {
       const channel = this.prefix + name
       this.channels.delete(channel)
-      if (this.client.isReady) this.client.unsubscribe(channel, this.onMessage, true).catch(ignore)
+      if (this.client.isReady) this.inTurn([channel], () => this.unsubscribe([channel])).catch(ignore)
       return
     }
     const glob = this.globOf(name)
     const count = this.globs.get(glob) ?? 1
     if (count > 1) return void this.globs.set(glob, count - 1)
     this.globs.delete(glob)
-    if (this.client.isReady) this.client.pUnsubscribe(glob, this.listenerOf(glob), true).catch(ignore)
+    if (this.client.isReady) this.inTurn([glob], () => this.unsubscribeByGlob(glob)).catch(ignore)
+  }
+
+  /**
+   * One command about a name at a time: node-redis takes a name that is being unsubscribed from for subscribed, once a
+   * subscription before that has been confirmed. The first step of the first command is synchronous.
+   */
+  private inTurn(names: ReadonlyArray<string>, run: () => Promise<void>): Promise<void> {
+    const before = names.flatMap((name) => this.unanswered.get(name) ?? [])
+    const turn = before.length === 0 ? run() : Promise.all(before).then(() => this.client.isReady ? run() : undefined)
+    const answered = turn.catch(ignore).then(() => {
+      for (const name of names) if (this.unanswered.get(name) === answered) this.unanswered.delete(name)
+    })
+    for (const name of names) this.unanswered.set(name, answered)
+    return turn
+  }
+
+  private subscribe(channels: Array<string>): Promise<void> {
+    return this.client.subscribe(channels, this.onMessage, true)
+  }
+
+  private unsubscribe(channels: Array<string>): Promise<void> {
+    return this.client.unsubscribe(channels, this.onMessage, true)
+  }
+
+  private subscribeByGlob(glob: string): Promise<void> {
+    return this.client.pSubscribe(glob, this.listenerOf(glob), true)
+  }
+
+  private unsubscribeByGlob(glob: string): Promise<void> {
+    return this.client.pUnsubscribe(glob, this.listenerOf(glob), true)
   }
 
   private globOf(pattern: string): string {
@@ -125,12 +157,12 @@ export class Subscriptions {
     const missing = [...this.channels].filter((channel) => !channels.has(channel))
     const excess = [...channels.keys()].filter((channel) => !this.channels.has(channel))
     const waits = [...this.globs.keys()].filter((glob) => !globs.has(glob))
-      .map((glob) => this.client.pSubscribe(glob, this.listenerOf(glob), true))
+      .map((glob) => this.inTurn([glob], () => this.subscribeByGlob(glob)))
     for (const glob of globs.keys()) {
-      if (!this.globs.has(glob)) waits.push(this.client.pUnsubscribe(glob, this.listenerOf(glob), true))
+      if (!this.globs.has(glob)) waits.push(this.inTurn([glob], () => this.unsubscribeByGlob(glob)))
     }
-    if (missing.length > 0) waits.push(this.client.subscribe(missing, this.onMessage, true))
-    if (excess.length > 0) waits.push(this.client.unsubscribe(excess, this.onMessage, true))
+    if (missing.length > 0) waits.push(this.inTurn(missing, () => this.subscribe(missing)))
+    if (excess.length > 0) waits.push(this.inTurn(excess, () => this.unsubscribe(excess)))
     try {
       await Promise.all(waits)
       if (connection === this.connections && this.client.isReady) this.receiving.subscribed()

@@ -88,49 +88,53 @@ const suite = () => {
           assert.strictEqual(yield* redis.cli("PUBSUB", "NUMPAT"), "2")
         }))
 
-      it.effect("makes everything fail at once that needs it, and keeps nothing for later [C223]", () =>
-        Effect.gen(function*() {
-          const redis = yield* redisServer()
-          const pubsub = yield* open(redis.url)
-          const channel = yield* pubsub.open()
-          yield* channel.subscribe("a")
-          yield* redis.kill
-          yield* lost(pubsub)
-          let refused = 0
-          yield* Effect.forEach(
-            numbers(1, 100_000),
-            (n) =>
-              Effect.catch(
-                pubsub.publish("a", n),
-                ({ reason }) => Effect.sync(() => void (refused += reason._tag === "Unavailable" ? 1 : 0))
-              ),
-            { discard: true }
-          )
-          assert.strictEqual(refused, 100_000)
-          for (
-            const failing of [
-              pubsub.publish("a", "kept", { keep: 1 }),
-              pubsub.publish("a", "later", { delay: "1 second" }),
-              pubsub.send(channel.name, "direct"),
-              pubsub.history("a"),
-              pubsub.presence.track("a", "key"),
-              pubsub.presence.list("a"),
-              pubsub.presence.count("a"),
-              pubsub.presence.scan("a"),
-              pubsub.flush
-            ]
-          ) {
-            assert.strictEqual(
-              (yield* reasonOf(failing as Effect.Effect<unknown, any, Scope.Scope>))._tag,
-              "Unavailable"
+      it.effect(
+        "makes everything fail at once that needs it, and keeps nothing for later [C223]",
+        () =>
+          Effect.gen(function*() {
+            const redis = yield* redisServer()
+            const pubsub = yield* open(redis.url)
+            const channel = yield* pubsub.open()
+            yield* channel.subscribe("a")
+            yield* redis.kill
+            yield* lost(pubsub)
+            let refused = 0
+            yield* Effect.forEach(
+              numbers(1, 100_000),
+              (n) =>
+                Effect.catch(
+                  pubsub.publish("a", n),
+                  ({ reason }) => Effect.sync(() => void (refused += reason._tag === "Unavailable" ? 1 : 0))
+                ),
+              { discard: true }
             )
-          }
-          yield* redis.start
-          yield* connected(pubsub)
-          yield* pubsub.publish("a", "back")
-          assert.deepStrictEqual(yield* received(pubsub, channel), ["back"])
-          assert.strictEqual(yield* pubsub.presence.count("a"), 0)
-        }))
+            assert.strictEqual(refused, 100_000)
+            for (
+              const failing of [
+                pubsub.publish("a", "kept", { keep: 1 }),
+                pubsub.publish("a", "later", { delay: "1 second" }),
+                pubsub.send(channel.name, "direct"),
+                pubsub.history("a"),
+                pubsub.presence.track("a", "key"),
+                pubsub.presence.list("a"),
+                pubsub.presence.count("a"),
+                pubsub.presence.scan("a"),
+                pubsub.flush
+              ]
+            ) {
+              assert.strictEqual(
+                (yield* reasonOf(failing as Effect.Effect<unknown, any, Scope.Scope>))._tag,
+                "Unavailable"
+              )
+            }
+            yield* redis.start
+            yield* connected(pubsub)
+            yield* pubsub.publish("a", "back")
+            assert.deepStrictEqual(yield* received(pubsub, channel), ["back"])
+            assert.strictEqual(yield* pubsub.presence.count("a"), 0)
+          }),
+        60_000
+      )
 
       it.effect("fails what waits for it, and for a channel of another process", () =>
         Effect.gen(function*() {
@@ -180,28 +184,32 @@ const suite = () => {
           assert.notInclude(JSON.stringify(log.lines), "s3cret")
         }))
 
-      it.effect("gets what this process said of presences again when it is back, and not what was taken back", () =>
-        Effect.gen(function*() {
-          const redis = yield* redisServer()
-          const pubsub = yield* open(redis.url)
-          const other = yield* open(redis.url)
-          const channel = yield* pubsub.open()
-          yield* Effect.forEach(numbers(1, 210), (key) => pubsub.presence.track("room", key, `value ${key}`), {
-            concurrency: "unbounded"
-          })
-          yield* channel.track("room", "guest")
-          assert.strictEqual(yield* other.presence.count("room"), 211)
-          yield* cut(redis, "normal", [pubsub, other])
-          yield* Effect.ignore(channel.untrack("room", "guest"))
-          yield* Effect.all([connected(pubsub), connected(other)])
-          yield* counts(other, "room", 210)
-          yield* redis.kill
-          yield* lost(pubsub)
-          yield* redis.start
-          yield* Effect.all([connected(pubsub), connected(other)])
-          yield* counts(other, "room", 210)
-          assert.deepInclude(yield* other.presence.list("room", 1000), { key: "77", value: "value 77" })
-        }))
+      it.effect(
+        "gets what this process said of presences again when it is back, and not what was taken back",
+        () =>
+          Effect.gen(function*() {
+            const redis = yield* redisServer()
+            const pubsub = yield* open(redis.url)
+            const other = yield* open(redis.url)
+            const channel = yield* pubsub.open()
+            yield* Effect.forEach(numbers(1, 210), (key) => pubsub.presence.track("room", key, `value ${key}`), {
+              concurrency: "unbounded"
+            })
+            yield* channel.track("room", "guest")
+            assert.strictEqual(yield* other.presence.count("room"), 211)
+            yield* cut(redis, "normal", [pubsub, other])
+            yield* Effect.ignore(channel.untrack("room", "guest"))
+            yield* Effect.all([connected(pubsub), connected(other)])
+            yield* counts(other, "room", 210)
+            yield* redis.kill
+            yield* lost(pubsub)
+            yield* redis.start
+            yield* Effect.all([connected(pubsub), connected(other)])
+            yield* counts(other, "room", 210)
+            assert.deepInclude(yield* other.presence.list("room", 1000), { key: "77", value: "value 77" })
+          }),
+        60_000
+      )
 
       it.effect("may be missing or locked at the start, which fails the layer without saying the password", () =>
         Effect.gen(function*() {
@@ -372,31 +380,39 @@ const suite = () => {
     })
 
     describe("a process that ends", () => {
-      it.effect("is gone from presences after presenceTtl when it died, and back when it had only slept [C223]", () =>
-        Effect.gen(function*() {
-          const redis = yield* redisServer()
-          const pubsub = yield* open(redis.url, { presenceTtl: "30 seconds" })
-          const clock = yield* frozen
-          const dying = yield* Effect.provideService(open(redis.url, { presenceTtl: "30 seconds" }), Clock.Clock, clock)
-          yield* pubsub.presence.track("room", "shared", "mine")
-          yield* Effect.forEach(
-            ["shared", ...numbers(1, 210)],
-            (key) => Effect.provideService(dying.presence.track("room", key, "theirs"), Clock.Clock, clock),
-            { concurrency: "unbounded" }
-          )
-          assert.strictEqual(yield* pubsub.presence.count("room"), 211)
-          assert.deepInclude(yield* pubsub.presence.list("room", 211), { key: "shared", value: "theirs" })
-          for (const _ of numbers(1, 29)) {
+      it.effect(
+        "is gone from presences after presenceTtl when it died, and back when it had only slept [C223]",
+        () =>
+          Effect.gen(function*() {
+            const redis = yield* redisServer()
+            const pubsub = yield* open(redis.url, { presenceTtl: "30 seconds" })
+            const clock = yield* frozen
+            const dying = yield* Effect.provideService(
+              open(redis.url, { presenceTtl: "30 seconds" }),
+              Clock.Clock,
+              clock
+            )
+            yield* pubsub.presence.track("room", "shared", "mine")
+            yield* Effect.forEach(
+              ["shared", ...numbers(1, 210)],
+              (key) => Effect.provideService(dying.presence.track("room", key, "theirs"), Clock.Clock, clock),
+              { concurrency: "unbounded" }
+            )
+            assert.strictEqual(yield* pubsub.presence.count("room"), 211)
+            assert.deepInclude(yield* pubsub.presence.list("room", 211), { key: "shared", value: "theirs" })
+            for (const _ of numbers(1, 29)) {
+              yield* TestClock.adjust("1 second")
+              yield* pubsub.flush
+            }
+            assert.strictEqual(yield* pubsub.presence.count("room"), 211)
             yield* TestClock.adjust("1 second")
             yield* pubsub.flush
-          }
-          assert.strictEqual(yield* pubsub.presence.count("room"), 211)
-          yield* TestClock.adjust("1 second")
-          yield* pubsub.flush
-          assert.deepStrictEqual(yield* pubsub.presence.list("room"), [{ key: "shared", value: "mine" }])
-          assert.strictEqual(yield* pubsub.presence.count("room"), 1)
-          assert.strictEqual((yield* redis.cli("KEYS", "slipway:m:*")).split("\n").length, 1)
-        }))
+            assert.deepStrictEqual(yield* pubsub.presence.list("room"), [{ key: "shared", value: "mine" }])
+            assert.strictEqual(yield* pubsub.presence.count("room"), 1)
+            assert.strictEqual((yield* redis.cli("KEYS", "slipway:m:*")).split("\n").length, 1)
+          }),
+        60_000
+      )
 
       it.effect("has its delayed messages sent by another, once [C223]", () =>
         Effect.gen(function*() {

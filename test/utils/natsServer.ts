@@ -142,6 +142,8 @@ export interface Way {
   readonly cut: Effect.Effect<void>
   /** Lets nothing through and cuts what is there, until `close(false)`. */
   readonly close: (isClosed: boolean) => Effect.Effect<void>
+  /** Takes nothing more from the server, which has to keep what it sends, until `hold(false)`. */
+  readonly hold: (isHeld: boolean) => Effect.Effect<void>
 }
 
 /** A way to the server for some of its clients. */
@@ -149,10 +151,13 @@ export const way = (server: NatsServer): Effect.Effect<Way, never, Scope.Scope> 
   Effect.acquireRelease(
     Effect.promise(async () => {
       const sockets = new Set<Net.Socket>()
+      const outers = new Map<Net.Socket, Net.Socket>()
       let isClosed = false
       const listener = Net.createServer((inner) => {
         if (isClosed) return void inner.destroy()
         const outer = Net.connect(Number(server.address.split(":")[1]), "127.0.0.1")
+        outers.set(outer, inner)
+        outer.on("close", () => outers.delete(outer))
         for (const [from, to] of [[inner, outer], [outer, inner]] as const) {
           sockets.add(from)
           from.on("error", () => {}).on("close", () => {
@@ -167,6 +172,8 @@ export const way = (server: NatsServer): Effect.Effect<Way, never, Scope.Scope> 
       return {
         address: `127.0.0.1:${(listener.address() as Net.AddressInfo).port}`,
         cut: Effect.sync(cut),
+        hold: (isHeld: boolean) =>
+          Effect.sync(() => outers.forEach((inner, outer) => isHeld ? outer.unpipe().pause() : outer.pipe(inner))),
         close: (closed: boolean) =>
           Effect.sync(() => {
             isClosed = closed

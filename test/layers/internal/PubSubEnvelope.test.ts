@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import { constants } from "node:buffer"
 import * as Envelope from "../../../layers/internal/PubSubEnvelope.ts"
 
 const plain = (envelope: Envelope.Envelope | undefined) =>
@@ -47,6 +48,11 @@ describe("PubSubEnvelope", () => {
     assert.deepStrictEqual(Envelope.decode(Buffer.alloc(0)), { ...foreign, data: "" })
     assert.deepStrictEqual(Envelope.decode(Buffer.of(0)), { ...foreign, data: "\0" })
     assert.deepStrictEqual(Envelope.decode(Buffer.of(255, 0)), { ...foreign, data: Uint8Array.of(255, 0) })
+  })
+
+  it("reads what is too long for a text as bytes", () => {
+    const data = Envelope.decode(Buffer.alloc(constants.MAX_STRING_LENGTH + 1))?.data
+    assert.strictEqual(data?.length, constants.MAX_STRING_LENGTH + 1)
   })
 
   for (
