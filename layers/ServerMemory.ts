@@ -13,6 +13,7 @@ import { listeners, type ServerOptions, type ServerSettings } from "../src/schem
 import { type Address, Server, type ServerError } from "../src/service/Server.ts"
 import { makePipe, type PipeEnd, type PipeOptions } from "./internal/MemoryPipe.ts"
 import type { Peer } from "./internal/Peer.ts"
+import * as ProxyPreambles from "./internal/ProxyPreambles.ts"
 import type { ServerCore } from "./internal/ServerCore.ts"
 import { type Listen, makeServer } from "./internal/serving.ts"
 
@@ -122,6 +123,7 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
   const { networkBufferBytes, ...serverOptions } = options
   let pipeOptions: PipeOptions = {}
   let core: ServerCore | undefined
+  let accept: (stream: Duplex, peer: Peer) => void
   let address: Peer["server"]
   const open = (serving: ServerCore, settings: ServerSettings): ReadonlyArray<Address> => {
     // Whatever the settings say of certificates: this network is clear text.
@@ -135,21 +137,20 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
     address = first._tag === "unix" ? [first.path, null] : [first.host, first.port]
     return addresses
   }
-  const listen: Listen = (serving, settings) =>
-    Effect.acquireRelease(
+  const listen: Listen = Effect.fnUntraced(function*(serving, settings) {
+    const take = (stream: Duplex, peer: Peer): void => serving.accept(stream, peer)
+    accept = settings.proxyProtocol ? yield* ProxyPreambles.make(serving, take) : take
+    return yield* Effect.acquireRelease(
       Effect.sync(() => open(serving, settings)),
       () => Effect.sync(() => void (core = undefined))
     )
+  })
   const server = yield* makeServer(serverOptions, listen)
   const openClient = (connectOptions: ConnectOptions = {}): PipeEnd => {
     if (core === undefined) throw new Error("The server does not listen")
     const [client, stream] = makePipe(pipeOptions)
     const { from } = connectOptions
-    core.accept(stream, {
-      client: from === null ? undefined : from ?? ["127.0.0.1", 40_000],
-      server: address,
-      scheme: "http"
-    })
+    accept(stream, core.peerOf(from === null ? undefined : from ?? ["127.0.0.1", 40_000], address))
     return client
   }
   const network = Network.of({

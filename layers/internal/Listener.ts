@@ -8,8 +8,10 @@ import * as Fs from "node:fs"
 import * as Net from "node:net"
 import * as Path from "node:path"
 import type { ListenSpec, ServerSettings } from "../../src/schema/Settings.ts"
-import { type Address, ServerError } from "../../src/service/Server.ts"
+import { type Address, formatAddress, ServerError } from "../../src/service/Server.ts"
+import { InheritedSockets } from "./InheritedSockets.ts"
 import type { Peer } from "./Peer.ts"
+import * as ProxyPreambles from "./ProxyPreambles.ts"
 import type { ServerCore } from "./ServerCore.ts"
 
 /** What the kernel's socket address holds, without its closing NUL. */
@@ -33,7 +35,8 @@ const advices: { readonly [code: string]: string } = {
   ENAMETOOLONG: "the socket's path is too long; it may have 107 bytes, and its folder 97 of them"
 }
 
-const listenFailed = (spec: ListenSpec, code: string): ServerError =>
+/** Why an address cannot be listened on, by the code of the operating system. */
+export const listenFailed = (spec: ListenSpec, code: string): ServerError =>
   new ServerError({
     reason: {
       _tag: "ListenFailed",
@@ -57,7 +60,9 @@ export const openListener = Effect.fnUntraced(function*(
   settings: ServerSettings,
   accept: Accept
 ): Effect.fn.Return<Address, ServerError, Scope.Scope> {
-  if (spec._tag === "unix") yield* checkFile(spec)
+  const inherited = (yield* InheritedSockets).get(formatAddress(spec))
+  if (spec._tag === "unix" && inherited === undefined) yield* checkFile(spec)
+  const accepted = settings.proxyProtocol ? yield* ProxyPreambles.make(core, accept) : accept
   const server = yield* Effect.acquireRelease(
     Effect.sync(() => {
       const server = Net.createServer({
@@ -65,7 +70,7 @@ export const openListener = Effect.fnUntraced(function*(
         noDelay: true,
         highWaterMark: settings.writeHighWaterMark
       })
-      server.on("connection", (socket: Net.Socket) => accept(socket, peerOf(socket, spec)))
+      server.on("connection", (socket: Net.Socket) => accepted(socket, peerOf(core, socket, spec)))
       return server
     }),
     (server) =>
@@ -75,7 +80,7 @@ export const openListener = Effect.fnUntraced(function*(
         server.close()
       })
   )
-  const listen = (options: Net.ListenOptions) =>
+  const listen = (options: Net.ListenOptions & { readonly fd?: number }) =>
     Effect.callback<void, ServerError>((resume) => {
       const fail = (error: NodeJS.ErrnoException) =>
         resume(Effect.fail(listenFailed(spec, error.code ?? error.message)))
@@ -86,7 +91,8 @@ export const openListener = Effect.fnUntraced(function*(
         resume(Effect.void)
       })
     })
-  if (spec._tag === "tcp") yield* listen({ host: spec.host, port: spec.port })
+  if (inherited !== undefined) yield* listen({ fd: inherited })
+  else if (spec._tag === "tcp") yield* listen({ host: spec.host, port: spec.port })
   else if (spec.path.startsWith("\0")) yield* listen({ path: spec.path })
   else yield* listenOnFile(spec, settings, listen)
   return addressOf(server, spec)
@@ -107,7 +113,7 @@ const attempt = <A>(spec: UnixSpec, operation: () => A): Effect.Effect<A, Server
  * open to more than its mode says; one that is replaced is never missing; and the runtime, which removes the file it was
  * bound to when it closes, does not remove the file of a successor.
  */
-const listenOnFile = Effect.fnUntraced(function*(
+export const listenOnFile = Effect.fnUntraced(function*(
   spec: UnixSpec,
   settings: ServerSettings,
   listen: (options: Net.ListenOptions) => Effect.Effect<void, ServerError>
@@ -139,7 +145,7 @@ const listenOnFile = Effect.fnUntraced(function*(
 })
 
 /** Succeeds when nothing is in the way. A socket that nobody listens on is left over from a process that died. */
-const checkFile = Effect.fnUntraced(function*(spec: UnixSpec): Effect.fn.Return<void, ServerError> {
+export const checkFile = Effect.fnUntraced(function*(spec: UnixSpec): Effect.fn.Return<void, ServerError> {
   if (Math.max(Buffer.byteLength(spec.path), Buffer.byteLength(Path.dirname(spec.path)) + 10) > maxPathBytes) {
     return yield* Effect.fail(listenFailed(spec, "ENAMETOOLONG"))
   }
@@ -167,14 +173,13 @@ const addressOf = (server: Net.Server, spec: ListenSpec): Address => {
   return { _tag: "tcp", host: bound.address, port: bound.port, scheme: spec.scheme ?? "http" }
 }
 
-const peerOf = (socket: Net.Socket, spec: ListenSpec): Peer => {
-  if (spec._tag === "unix") return { client: undefined, server: [spec.path, null], scheme: "http" }
-  return {
-    client: [plainAddress(socket.remoteAddress ?? ""), socket.remotePort ?? 0],
-    server: [plainAddress(socket.localAddress ?? ""), socket.localPort ?? 0],
-    scheme: "http"
-  }
-}
+const peerOf = (core: ServerCore, socket: Net.Socket, spec: ListenSpec): Peer =>
+  spec._tag === "unix"
+    ? core.peerOf(undefined, [spec.path, null])
+    : core.peerOf(
+      [plainAddress(socket.remoteAddress ?? ""), socket.remotePort ?? 0],
+      [plainAddress(socket.localAddress ?? ""), socket.localPort ?? 0]
+    )
 
 /** An IPv4 client of a listener on `::` is an IPv4 client. */
 const plainAddress = (address: string): string => address.startsWith("::ffff:") ? address.slice(7) : address

@@ -1,5 +1,6 @@
 /** The two ends of a connection, looked up once when it is accepted. */
 import type { Client, ServerAddress, Tls } from "../../src/schema/Scope.ts"
+import type { TrustedProxies } from "./TrustedProxies.ts"
 
 export interface Peer {
   /** Absent for a unix socket. */
@@ -10,6 +11,8 @@ export interface Peer {
   readonly alpnProtocol?: "h2" | "http/1.1" | false | undefined
   /** What is known about the TLS session; absent in clear text. May be computed on first use. */
   readonly tls?: Tls | undefined
+  /** Set when the peer is a proxy whose headers are believed: reads them. */
+  readonly proxies?: TrustedProxies | undefined
 }
 
 /** The client's address for logs: without port, `unix` for a unix socket. */

@@ -12,7 +12,7 @@ import type { Duplex } from "node:stream"
 import type { App } from "../../src/app/App.ts"
 import type { Limits } from "../../src/protocol/Limits.ts"
 import { reasonPhrase } from "../../src/protocol/ReasonPhrases.ts"
-import type { State } from "../../src/schema/Scope.ts"
+import type { Client, ServerAddress, State } from "../../src/schema/Scope.ts"
 import { AccessLog } from "../../src/service/AccessLog.ts"
 import type { Stats } from "../../src/service/Server.ts"
 import type { ClientExchange } from "./ClientExchange.ts"
@@ -23,6 +23,7 @@ import { clientText, type Peer } from "./Peer.ts"
 import { metricsFor, type ServerMetrics } from "./ServerMetrics.ts"
 import { ServerTime } from "./ServerTime.ts"
 import { inSpan, isTracing } from "./Tracing.ts"
+import { TrustedProxies } from "./TrustedProxies.ts"
 import type { WireSettings } from "./WireSettings.ts"
 
 /** Connections above the limit that are told so before they are closed; further ones are closed without a word. */
@@ -82,6 +83,8 @@ export class ServerCore {
   private readonly stopSignal = Deferred.makeUnsafe<void>()
   /** What scopes offer on connections in clear text. */
   readonly extensions: ConnectionExtensions
+  /** Who may say whom a request or a connection comes from; `undefined`: nobody. */
+  readonly proxies: TrustedProxies | undefined
   private readonly http2: Http2Sessions | undefined
   private sweepMillis: number
   private sweepNow = ignore
@@ -125,12 +128,21 @@ export class ServerCore {
       sse: Object.freeze({}),
       websocket: Object.freeze({ "websocket.http.response": {} })
     }
+    const { proxyHeaders, trustedProxies } = settings
+    this.proxies = trustedProxies === undefined ? undefined : new TrustedProxies(trustedProxies, proxyHeaders)
     this.http2 = settings.http2 ? new Http2Sessions(this) : undefined
     this.sweepMillis = shortestWait(settings)
     this.makeLines()
   }
 
   // ---- connections
+
+  /** The two ends of a connection in clear text. */
+  peerOf(client: Client | undefined, server: ServerAddress | undefined): Peer {
+    const { proxies } = this
+    const isHeard = proxies !== undefined && proxies.readsHeaders && proxies.isTrusted(client)
+    return { client, server, scheme: "http", proxies: isHeard ? proxies : undefined }
+  }
 
   /** Takes over an accepted connection. */
   accept(stream: Duplex, peer: Peer): void {

@@ -11,6 +11,7 @@ import type { Client, ServerAddress, Tls } from "../../src/schema/Scope.ts"
 import type { Peer } from "./Peer.ts"
 import { cipherSuiteNumber } from "./TlsCipherSuites.ts"
 import { subjectName } from "./TlsName.ts"
+import type { TrustedProxies } from "./TrustedProxies.ts"
 
 const versions: { readonly [protocol: string]: number } = { "TLSv1.2": 0x0303, "TLSv1.3": 0x0304 }
 
@@ -35,6 +36,7 @@ export class TlsPeer implements Peer {
   readonly client: Client | undefined
   readonly server: ServerAddress | undefined
   readonly scheme = "https"
+  readonly proxies: TrustedProxies | undefined
   readonly alpnProtocol: "h2" | "http/1.1" | false
   private readonly serverCert: string
   private readonly leaf: X509Certificate | undefined
@@ -44,9 +46,10 @@ export class TlsPeer implements Peer {
   private info: Tls | undefined = undefined
 
   /** Of a socket whose handshake is complete; `serverCert` is what it was begun with. */
-  constructor({ client, server }: Peer, socket: TLSSocket, serverCert: string) {
+  constructor({ client, proxies, server }: Peer, socket: TLSSocket, serverCert: string) {
     this.client = client
     this.server = server
+    this.proxies = proxies
     this.alpnProtocol = socket.alpnProtocol === "h2" || socket.alpnProtocol === "http/1.1" ? socket.alpnProtocol : false
     this.serverCert = serverCert
     // Node 20 gives the chain to the first caller only, so nobody else may ask.

@@ -19,6 +19,7 @@ import { HttpExchange } from "./HttpExchange.ts"
 import type { Peer } from "./Peer.ts"
 import type { ServerCore } from "./ServerCore.ts"
 import { SseExchange } from "./SseExchange.ts"
+import type { Ends } from "./TrustedProxies.ts"
 import { isExtensionList } from "./WebSocketDeflate.ts"
 import { WebSocketExchange } from "./WebSocketExchange.ts"
 import type { Wire } from "./Wire.ts"
@@ -58,11 +59,11 @@ class RequestScope {
   declare server: NonNullable<HttpScope["server"]>
   declare state: State
 
-  constructor(type: "http" | "sse", head: RequestHead, peer: Peer, rootPath: string, extensions: Extensions) {
+  constructor(type: "http" | "sse", head: RequestHead, ends: Ends, rootPath: string, extensions: Extensions) {
     this.type = type
     this.httpVersion = head.httpVersion
     this.method = head.method
-    this.scheme = peer.scheme
+    this.scheme = ends.scheme
     this.path = head.path
     this.rawPath = head.rawPath
     this.queryString = head.queryString
@@ -88,9 +89,9 @@ class HandshakeScope implements WebSocketScope {
   declare server: NonNullable<HttpScope["server"]>
   declare state: State
 
-  constructor(head: RequestHead, handshake: Handshake, peer: Peer, rootPath: string, extensions: Extensions) {
+  constructor(head: RequestHead, handshake: Handshake, ends: Ends, rootPath: string, extensions: Extensions) {
     this.httpVersion = head.httpVersion
-    this.scheme = peer.scheme === "https" ? "wss" : "ws"
+    this.scheme = ends.scheme === "https" ? "wss" : "ws"
     this.path = head.path
     this.rawPath = head.rawPath
     this.queryString = head.queryString
@@ -101,9 +102,9 @@ class HandshakeScope implements WebSocketScope {
   }
 }
 
-const fill = <S extends RequestScope | HandshakeScope>(scope: S, core: ServerCore, peer: Peer): S => {
-  if (peer.client !== undefined) scope.client = peer.client
-  if (peer.server !== undefined) scope.server = peer.server
+const fill = <S extends RequestScope | HandshakeScope>(scope: S, core: ServerCore, ends: Ends): S => {
+  if (ends.client !== undefined) scope.client = ends.client
+  if (ends.server !== undefined) scope.server = ends.server
   if (core.state !== undefined) scope.state = { ...core.state }
   return scope
 }
@@ -132,18 +133,19 @@ export const makeExchange = (
   onHandshake: (key: string) => void
 ): ClientExchange<any> | Malformed => {
   const { rootPath } = core.settings
+  const ends = peer.proxies === undefined ? peer : peer.proxies.read(peer, head.headers)
   if (head.kind === "http") {
-    const scope = fill(new RequestScope("http", head, peer, rootPath, extensions.http), core, peer)
+    const scope = fill(new RequestScope("http", head, ends, rootPath, extensions.http), core, ends)
     return new HttpExchange(core, wire, scope as HttpScope, core.time.now())
   }
   if (head.kind === "sse") {
-    const scope = fill(new RequestScope("sse", head, peer, rootPath, extensions.sse), core, peer)
+    const scope = fill(new RequestScope("sse", head, ends, rootPath, extensions.sse), core, ends)
     return new SseExchange(core, wire, scope as SseScope, core.time.now())
   }
   const handshake = handshakeOf(head)
   if (handshake._tag === "Malformed") return handshake
   onHandshake(handshake.key)
-  const scope = fill(new HandshakeScope(head, handshake, peer, rootPath, extensions.websocket), core, peer)
+  const scope = fill(new HandshakeScope(head, handshake, ends, rootPath, extensions.websocket), core, ends)
   return new WebSocketExchange(core, wire, scope, core.time.now(), handshake.extensions)
 }
 

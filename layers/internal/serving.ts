@@ -53,6 +53,9 @@ export const makeServer = Effect.fnUntraced(function*(
   }
   const settings = resolved.success
   const wireSettings = fromSettings(settings)
+  if (settings.trustedProxies?.includes("*") === true) {
+    yield* Effect.logWarning("trustedProxies has *: who reaches the server past its proxy can pass for anybody")
+  }
   let core: ServerCore | undefined
   let addresses: ReadonlyArray<Address> = []
   let serving = false

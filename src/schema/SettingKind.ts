@@ -6,6 +6,8 @@
  */
 import * as ByteSize from "effect/ByteSize"
 import * as Duration from "effect/Duration"
+import * as IpNetwork from "effect/net/IpNetwork"
+import * as NetAddress from "effect/net/NetAddress"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import * as Result from "effect/Result"
@@ -50,6 +52,26 @@ export const text = (metavar: string, expected: string, test: (value: string) =>
   metavar,
   fromText: asIs
 })
+
+/** A host to listen on. */
+export const host = text("HOST", "a host name or an IP address", (value) => /^[^\s/[\]]+$/.test(value))
+
+/** A path in the file system. */
+export const path = text("PATH", "a path", (value) => value !== "" && !value.includes("\0"))
+
+/** A value that may stand in a header. */
+export const headerValue = text(
+  "TEXT",
+  "a header value: visible characters, no line breaks, no blanks at the ends",
+  (value) => /^(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?$/.test(value)
+)
+
+/** A mount point. One that began with two slashes would be a host to whoever follows a redirect. */
+export const rootPath = text(
+  "PATH",
+  `"" or a path that starts with "/", does not end with it and has no empty part`,
+  (value) => /^(?:\/[^\s?#/\\]+)*$/.test(value)
+)
 
 const numberFromText = (raw: unknown): unknown => typeof raw === "string" && decimal.test(raw) ? Number(raw) : raw
 
@@ -117,6 +139,14 @@ export const oneOf = <const L extends ReadonlyArray<string>>(literals: L): Kind<
   fromText: asIs
 })
 
+/** How many workers: a number, or `auto`. */
+export const workers: Kind<number | "auto", number | "auto"> = {
+  schema: Schema.Union([Schema.Literal("auto"), Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1024 }))]),
+  expected: "auto, or a whole number from 1 to 1024",
+  metavar: "NUMBER|auto",
+  fromText: numberFromText
+}
+
 const truths: { readonly [text: string]: boolean } = { on: true, true: true, off: false, false: false }
 
 /** Something that is on or off; in text `on`, `off`, `true` or `false`. */
@@ -182,6 +212,44 @@ export const certificates: Kind<ReadonlyArray<NamedCertificate>, ReadonlyArray<s
   expected: "one or more of name=cert.pem,key.pem, each name once",
   metavar: "NAME=CERT,KEY",
   fromText: (raw) => typeof raw === "string" ? raw.split(";").map((spec) => spec.trim()) : raw,
+  isList: true
+}
+
+/** Proxies whose word counts: a network, those on our unix sockets, or whoever connects. */
+export type TrustedProxy = IpNetwork.IpNetwork | "unix" | "*"
+
+/** A network inside of `::ffff:0:0/96` is one of IPv4, whose addresses are always compared as such. */
+const plainNetwork = (network: IpNetwork.IpNetwork): IpNetwork.IpNetwork => {
+  const address = NetAddress.toCanonical(network.address)
+  return address === network.address || network.prefixLength < 96
+    ? network
+    : IpNetwork.makeUnsafe(address, network.prefixLength - 96)
+}
+
+const parseProxy = (spec: unknown): TrustedProxy | undefined => {
+  if (typeof spec !== "string") return undefined
+  if (spec === "unix" || spec === "*") return spec
+  const text = spec.includes("/") ? spec : `${spec}/${spec.includes(":") ? 128 : 32}`
+  return Result.match(IpNetwork.fromString(text), { onFailure: () => undefined, onSuccess: plainNetwork })
+}
+
+const isProxies = (input: unknown): input is ReadonlyArray<string> =>
+  Array.isArray(input) && input.length > 0 && input.every((spec) => parseProxy(spec) !== undefined)
+
+/** One or more proxies. */
+export const proxies: Kind<ReadonlyArray<TrustedProxy>, ReadonlyArray<string>> = {
+  schema: Schema.declare(isProxies).pipe(
+    Schema.decodeTo(
+      Schema.declare((input): input is ReadonlyArray<TrustedProxy> => Array.isArray(input)),
+      SchemaTransformation.transform<ReadonlyArray<TrustedProxy>, ReadonlyArray<string>>({
+        decode: (specs) => specs.map((spec) => parseProxy(spec)!),
+        encode: (proxies) => proxies.map(String)
+      })
+    )
+  ),
+  expected: `one or more of an IP address, a network such as 10.0.0.0/8 (no bits behind the prefix), "unix" or "*"`,
+  metavar: "ADDRESS",
+  fromText: (raw) => typeof raw === "string" ? raw.split(",").map((spec) => spec.trim()) : raw,
   isList: true
 }
 

@@ -39,23 +39,10 @@ const setting = <A, I, const D extends I | undefined>(
   more?: Pick<Setting<A, I>, "alias" | "defaultText" | "weakerEnv" | "offFlag" | "notInFile">
 ): Setting<A, I, D> => ({ kind, default: defaultValue, description, ...more })
 
-const hostText = Kind.text("HOST", "a host name or an IP address", (host) => /^[^\s/[\]]+$/.test(host))
-const pathText = Kind.text("PATH", "a path", (path) => path !== "" && !path.includes("\0"))
-const headerText = Kind.text(
-  "TEXT",
-  "a header value: visible characters, no line breaks, no blanks at the ends",
-  (value) => /^(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?$/.test(value)
-)
-const rootPathText = Kind.text(
-  "PATH",
-  `"" or a path that starts with "/" and does not end with it`,
-  (path) => path === "" || /^\/(?:[^\s?#]*[^\s?#/])$/.test(path)
-)
-
 /** What the server needs to know. */
 const server = {
   host: setting(
-    hostText,
+    Kind.host,
     Kind.defaultHost,
     `Address to listen on. "0.0.0.0" or "::" is every network, not only this machine.`
   ),
@@ -64,7 +51,7 @@ const server = {
     weakerEnv: ["PORT"]
   }),
   unix: setting(
-    pathText,
+    Kind.path,
     undefined,
     "Unix socket to listen on, instead of host and port. A stale socket file is replaced."
   ),
@@ -137,7 +124,7 @@ const server = {
     "Unsent bytes of a connection at which waiting sends go on. At most writeHighWaterMark.",
     { defaultText: "16384, or writeHighWaterMark where that is less" }
   ),
-  serverHeader: setting(headerText, "slipway", "Value of the Server header; empty sends none."),
+  serverHeader: setting(Kind.headerValue, "slipway", "Value of the Server header; empty sends none."),
   fullFlush: setting(Kind.toggle, true, "Whether applications may send http.fullflush; scope.extensions says so."),
   earlyHints: setting(Kind.toggle, true, "Whether applications may send 103 Early Hints; scope.extensions says so."),
   http2: setting(
@@ -221,13 +208,13 @@ const server = {
     "Time without anything sent on a stream of server-sent events; then it is closed with idle_timeout. 0 is off."
   ),
   tlsCert: setting(
-    pathText,
+    Kind.path,
     undefined,
     "PEM file of the server's certificate chain, leaf first. Makes TCP addresses https."
   ),
-  tlsKey: setting(pathText, undefined, "PEM file of the private key of tlsCert."),
+  tlsKey: setting(Kind.path, undefined, "PEM file of the private key of tlsCert."),
   tlsPassphrase: setting(Kind.secret, undefined, "Passphrase of the private keys, for those that are encrypted."),
-  tlsCa: setting(pathText, undefined, "PEM file of the authorities that sign client certificates."),
+  tlsCa: setting(Kind.path, undefined, "PEM file of the authorities that sign client certificates."),
   tlsClientCertificate: setting(
     Kind.oneOf(["none", "optional", "required"]),
     "none",
@@ -269,7 +256,23 @@ const server = {
     "10 seconds",
     "How often the TLS files are looked at; changed ones serve new connections. 0 is off."
   ),
-  rootPath: setting(rootPathText, "", "Path under which a proxy mounts the application, given to it as rootPath."),
+  trustedProxies: setting(
+    Kind.proxies,
+    undefined,
+    "Proxies that are believed about who the client is: addresses, networks, unix for peers on unix sockets, * for any peer.",
+    { defaultText: "not set: nobody is believed", weakerEnv: ["FORWARDED_ALLOW_IPS"] }
+  ),
+  proxyHeaders: setting(
+    Kind.oneOf(["x-forwarded", "forwarded", "none"]),
+    "x-forwarded",
+    "Headers in which trustedProxies say so: X-Forwarded-For, -Proto, -Host and -Port, or Forwarded (RFC 7239). The other is ignored."
+  ),
+  proxyProtocol: setting(
+    Kind.toggle,
+    false,
+    "Whether every connection begins with the PROXY protocol, version 1 or 2. Only trustedProxies can connect then."
+  ),
+  rootPath: setting(Kind.rootPath, "", "Path that a proxy takes away, given to the application as rootPath."),
   workerNumber: setting(
     Kind.integer(1),
     undefined,
@@ -318,8 +321,34 @@ const command = {
     "Form of the log: for people, logfmt, or JSON lines.",
     { defaultText: "pretty in development on a terminal, text otherwise" }
   ),
+  workers: setting(
+    Kind.workers,
+    1,
+    "Processes that serve: a number, or auto for one a core. With 1 there is no supervisor.",
+    { alias: "w", weakerEnv: ["WEB_CONCURRENCY"] }
+  ),
+  heartbeatTimeout: setting(
+    Kind.duration,
+    "50 seconds",
+    "Time after which a worker that is not heard is killed and replaced: its event loop stands still. 0 is off."
+  ),
+  maxRequests: setting(
+    Kind.integer(0),
+    0,
+    "Requests, event streams and WebSockets after which a worker is replaced. 0 is off. Needs workers."
+  ),
+  maxRequestsJitter: setting(
+    Kind.integer(0),
+    0,
+    "At most so many more, by chance, so that workers are not all replaced at once."
+  ),
+  maxRss: setting(
+    Kind.bytes(0),
+    0,
+    "Bytes of memory above which a worker is replaced. 0 is off. Needs workers."
+  ),
   config: setting(
-    pathText,
+    Kind.path,
     undefined,
     "Config file to read: .toml, .yaml, .yml or .json. Its keys are option names, such as maxBodyBytes.",
     { alias: "c", notInFile: true }
@@ -429,7 +458,7 @@ export const listenerConflicts: ReadonlyArray<readonly [string, string]> = [
  * **Fails with** `SettingsError`: a value out of range, an unknown option, `listen` together with `host`, `port` or
  * `unix`, `unix` together with `host` or `port`, `unixMode` without a unix socket, a low watermark above the high one,
  * `tlsCert` without `tlsKey` or the other way round, what they alone give a meaning without them, client certificates
- * without `tlsCa` or the other way round.
+ * without `tlsCa` or the other way round, `proxyProtocol` without `trustedProxies`.
  */
 export const resolve = (
   options: ServerOptions,
@@ -452,6 +481,10 @@ export const resolve = (
   if (tlsProblem !== undefined) {
     const [option, other, problem] = tlsProblem
     return fail({ _tag: "Conflict", option: nameOf(option), other: nameOf(other), problem })
+  }
+  if (settings.proxyProtocol && settings.trustedProxies === undefined) {
+    const problem = "belong together: without trusted proxies nobody could connect"
+    return fail({ _tag: "Conflict", option: nameOf("proxyProtocol"), other: nameOf("trustedProxies"), problem })
   }
   if (settings.writeLowWaterMark <= settings.writeHighWaterMark) return Result.succeed(settings)
   if (!isSet(options, "writeLowWaterMark")) {

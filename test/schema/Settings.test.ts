@@ -78,6 +78,9 @@ describe("Settings", () => {
         tlsHandshakeTimeout: Duration.seconds(10),
         tlsMaxHandshakes: 500,
         tlsReload: Duration.seconds(10),
+        trustedProxies: undefined,
+        proxyHeaders: "x-forwarded",
+        proxyProtocol: false,
         rootPath: "",
         workerNumber: undefined,
         lifespan: "auto",
@@ -207,6 +210,48 @@ describe("Settings", () => {
       }
     })
 
+    it("reads trusted proxies: addresses, networks, unix and any peer [C191]", () => {
+      const trusted = (...trustedProxies: ReadonlyArray<string>) =>
+        settingsOf({ trustedProxies }).trustedProxies!.map(String)
+      assert.deepStrictEqual(trusted("127.0.0.1", "10.0.0.0/8", "::1", "fd00::/8", "0.0.0.0/0"), [
+        "127.0.0.1/32",
+        "10.0.0.0/8",
+        "::1/128",
+        "fd00::/8",
+        "0.0.0.0/0"
+      ])
+      assert.deepStrictEqual(trusted("unix", "*"), ["unix", "*"])
+      assert.deepStrictEqual(trusted("::ffff:10.0.0.1", "::ffff:10.0.0.0/104", "::/0"), [
+        "10.0.0.1/32",
+        "10.0.0.0/8",
+        "::/0"
+      ])
+    })
+
+    it("refuses proxies that are not addresses or networks, naming option and value [C191]", () => {
+      for (
+        const spec of [
+          "",
+          "localhost",
+          "10.0.0.1/8",
+          "10.0.0.0/33",
+          "10.0.0",
+          "010.0.0.1",
+          "[::1]",
+          "::1/129",
+          "::1%lo"
+        ]
+      ) {
+        refused({ trustedProxies: [spec] }, "trustedProxies", spec, "a network such as 10.0.0.0/8")
+      }
+      for (const trustedProxies of [[], "10.0.0.1", [1]]) refused({ trustedProxies }, "trustedProxies")
+    })
+
+    it("refuses the PROXY protocol where nobody may speak it, naming both options", () => {
+      refused({ proxyProtocol: true }, "proxyProtocol", "trustedProxies")
+      assert.isTrue(settingsOf({ proxyProtocol: true, trustedProxies: ["unix"] }).proxyProtocol)
+    })
+
     it("never shows the passphrase of a key", () => {
       const { tlsPassphrase } = settingsOf({ ...pair, tlsPassphrase: "open sesame" })
       assert.strictEqual(Redacted.value(tlsPassphrase!), "open sesame")
@@ -221,7 +266,9 @@ describe("Settings", () => {
 
     it("refuses what could not be a header value or a mount point", () => {
       for (const serverHeader of ["a\r\nb", "a\u0000", " a", "a ", "\u20ac"]) refused({ serverHeader }, "serverHeader")
-      for (const rootPath of ["api", "/", "/api/", "/a?b", "/a b"]) refused({ rootPath }, "rootPath")
+      for (const rootPath of ["api", "/", "/api/", "/a?b", "/a b", "//a", "/a//b", "/\\a"]) {
+        refused({ rootPath }, "rootPath")
+      }
       assert.strictEqual(settingsOf({ serverHeader: "", rootPath: "/api/v1" }).rootPath, "/api/v1")
       assert.strictEqual(settingsOf({ rootPath: "/a" }).rootPath, "/a")
     })
@@ -250,6 +297,11 @@ describe("Settings", () => {
         accessLogFormat: "combined",
         logLevel: "info",
         logFormat: undefined,
+        workers: 1,
+        heartbeatTimeout: Duration.seconds(50),
+        maxRequests: 0,
+        maxRequestsJitter: 0,
+        maxRss: 0,
         config: undefined
       })
     })

@@ -53,6 +53,9 @@ const samples: Record<string, readonly [text: string, option: unknown]> = {
   serverHeader: ["wharf", "wharf"],
   fullFlush: ["off", false],
   earlyHints: ["false", false],
+  trustedProxies: ["10.0.0.0/8, ::1,unix", ["10.0.0.0/8", "::1", "unix"]],
+  proxyHeaders: ["forwarded", "forwarded"],
+  proxyProtocol: ["on", true],
   rootPath: ["/api", "/api"],
   lifespan: ["on", "on"],
   lifespanStartupTimeout: ["5", 5000],
@@ -90,18 +93,24 @@ const samples: Record<string, readonly [text: string, option: unknown]> = {
   accessLogFormat: ["tiny", "tiny"],
   logLevel: ["debug", "debug"],
   logFormat: ["json", "json"],
+  workers: ["auto", "auto"],
+  heartbeatTimeout: ["7", "7 seconds"],
+  maxRequests: ["7", 7],
+  maxRequestsJitter: ["7", 7],
+  maxRss: ["1MB", 1_000_000],
   config: ["./other.json", "./other.json"]
 }
 
 /** What makes a setting that needs another one valid. */
 const certificate = { tlsCert: "/etc/b.pem", tlsKey: "/etc/b.key" }
-const companions: Record<string, Record<string, string>> = {
+const companions: Record<string, Record<string, string | ReadonlyArray<string>>> = {
   unixMode: { unix: "/run/app.sock" },
   tlsCert: { tlsKey: "/etc/b.key" },
   tlsKey: { tlsCert: "/etc/b.pem" },
   tlsCa: { ...certificate, tlsClientCertificate: "optional" },
   tlsClientCertificate: { ...certificate, tlsCa: "/etc/ca.pem" },
-  tlsSni: certificate
+  tlsSni: certificate,
+  proxyProtocol: { trustedProxies: ["10.0.0.0/8"] }
 }
 
 describe("SettingsSources", () => {
@@ -129,7 +138,7 @@ describe("SettingsSources", () => {
         check({
           flags: {
             ...companion,
-            [entry.key]: entry.kind.isList === true ? text.split(entry.key === "tlsSni" ? ";" : ",") : text
+            [entry.key]: entry.kind.isList === true ? text.split(entry.key === "tlsSni" ? ";" : /, */) : text
           }
         }))
 
@@ -176,6 +185,27 @@ describe("SettingsSources", () => {
           yield* portOf({ env: { PORT: "2", SLIPWAY_PORT: "3" }, flags: { port: "4" } }),
           [4, "--port"]
         )
+      }))
+
+    it.effect("takes trusted proxies from FORWARDED_ALLOW_IPS, which is weaker than its own variable", () =>
+      Effect.gen(function*() {
+        const trusted = (env: Record<string, string>, flags: SettingsSources.Sources["flags"] = {}) =>
+          Effect.map(
+            collect({ env, flags }),
+            ({ nameOf, server }) => Result.getOrThrow(Settings.resolve(server, nameOf)).trustedProxies?.map(String)
+          )
+        const FORWARDED_ALLOW_IPS = "127.0.0.1, ::1,10.0.0.0/8"
+        assert.deepStrictEqual(yield* trusted({ FORWARDED_ALLOW_IPS }), ["127.0.0.1/32", "::1/128", "10.0.0.0/8"])
+        assert.deepStrictEqual(yield* trusted({ FORWARDED_ALLOW_IPS: "*" }), ["*"])
+        assert.isUndefined(yield* trusted({ FORWARDED_ALLOW_IPS: "" }))
+        assert.deepStrictEqual(yield* trusted({ FORWARDED_ALLOW_IPS, SLIPWAY_TRUSTED_PROXIES: "unix" }), ["unix"])
+        assert.deepStrictEqual(
+          yield* trusted({ FORWARDED_ALLOW_IPS }, { trustedProxies: ["192.0.2.1", "unix"] }),
+          ["192.0.2.1/32", "unix"]
+        )
+        const { nameOf, server } = yield* collect({ env: { FORWARDED_ALLOW_IPS: "proxy.internal" } })
+        const resolved = Settings.resolve(server, nameOf)
+        assert.isTrue(Result.isFailure(resolved) && resolved.failure.message.startsWith("FORWARDED_ALLOW_IPS is "))
       }))
 
     it.effect("knows what was set, even to the default", () =>
