@@ -34,6 +34,9 @@ const eventBytes = 65_536
 const closingMillis = 2_000
 const closingBytes = 1_048_576
 
+/** How long an unused connection may still bring its first request to a server that stops. */
+const firstRequestMillis = 500
+
 export class Http1Connection implements Connection, Wire {
   readonly core: ServerCore
   readonly peer: Peer
@@ -499,11 +502,12 @@ export class Http1Connection implements Connection, Wire {
 
   /** The server is stopping: an idle connection closes now, a busy one after its answer. True when it is busy. */
   stop(): boolean {
-    if (this.phase === "reading" && !this.engine.headStarted) this.endIdle()
-    else if (this.phase === "discarding") this.end()
+    // Who has just connected must not find nobody: the first request may be under way.
+    if (this.phase === "reading" && this.requests === 0) this.core.sweepEvery(firstRequestMillis / 4)
+    else if (!this.closeIdle() && this.phase === "discarding") this.end()
     // Sessions have no end of their own that could be waited for.
     this.exchange?.shutdown()
-    return this.phase === "reading" || this.phase === "exchange" || this.phase === "upgraded"
+    return this.phase === "exchange" || this.phase === "upgraded" || this.engine.headStarted
   }
 
   /** The server has waited long enough. */
@@ -519,9 +523,10 @@ export class Http1Connection implements Connection, Wire {
     const { settings } = this.core
     switch (this.phase) {
       case "reading":
-        if (this.core.stopping && !this.engine.headStarted) return this.endIdle()
-        if (this.engine.headStarted || this.requests === 0) this.expire("head", settings.headerTimeoutMillis, now)
-        else this.expire("idle", settings.keepAliveTimeoutMillis, now)
+        if (this.engine.headStarted) this.expire("head", settings.headerTimeoutMillis, now)
+        else if (this.requests > 0 && this.core.stopping) this.endIdle()
+        else if (this.requests > 0) this.expire("idle", settings.keepAliveTimeoutMillis, now)
+        else this.expire("head", this.core.stopping ? firstRequestMillis : settings.headerTimeoutMillis, now)
         break
       case "discarding":
         this.expire("discarding", settings.bodyTimeoutMillis, now)
@@ -579,20 +584,12 @@ export class Http1Connection implements Connection, Wire {
   }
 
   private timedOut(wait: "head" | "idle" | "body" | "closing" | "discarding"): void {
-    switch (wait) {
-      case "closing":
-        return this.destroy()
-      case "body":
-        return this.exchange!.refused(408, "client_timeout")
-      case "head":
-        if (!this.engine.headStarted) return this.endIdle()
-        this.core.refused("HeadTimeout", 408, "the request head did not arrive in time", this.peer)
-        this.engine.abandonHead()
-        return this.answerAndEnd(408)
-      case "idle":
-        return this.endIdle()
-      case "discarding":
-        return this.end()
-    }
+    if (wait === "closing") return this.destroy()
+    if (wait === "discarding") return this.end()
+    if (wait === "body") return this.exchange!.refused(408, "client_timeout")
+    if (!this.engine.headStarted) return this.endIdle()
+    this.core.refused("HeadTimeout", 408, "the request head did not arrive in time", this.peer)
+    this.engine.abandonHead()
+    this.answerAndEnd(408)
   }
 }
