@@ -2,7 +2,8 @@
 /**
  * The command line program: `slipway [APP] [flags]`. Collects settings, loads the application, serves it until a
  * signal says stop, and decides the exit code: 0 after a clean stop; 1 when it could not start, had to cut requests, or
- * was forced to stop; 2 when it was called wrongly.
+ * was forced to stop; 2 when it was called wrongly; 3 when its workers could not start. With several workers this process
+ * only watches over them, and they are this program again.
  *
  * The composition root and the only file under src that may import layers/ and node modules. It holds no rule of its
  * own about settings (schema/Settings.ts) or applications (layers/internal/AppModule.ts).
@@ -14,6 +15,7 @@ import * as CliConfig from "effect/cli/CliConfig"
 import * as CliOutput from "effect/cli/CliOutput"
 import * as Command from "effect/cli/Command"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
@@ -24,12 +26,18 @@ import * as Predicate from "effect/Predicate"
 import * as References from "effect/References"
 import type * as Runtime from "effect/Runtime"
 import * as net from "node:net"
+import * as os from "node:os"
 import * as v8 from "node:v8"
 import * as AccessLogConsole from "../layers/AccessLogConsole.ts"
 import * as AccessLogFile from "../layers/AccessLogFile.ts"
 import * as AppModule from "../layers/internal/AppModule.ts"
 import * as CommandLine from "../layers/internal/CommandLine.ts"
 import * as SettingsSources from "../layers/internal/SettingsSources.ts"
+import * as Supervised from "../layers/internal/Supervised.ts"
+import * as Supervisor from "../layers/internal/Supervisor.ts"
+import type * as SupervisorMessage from "../layers/internal/SupervisorMessage.ts"
+import * as SupervisorProcess from "../layers/internal/SupervisorProcess.ts"
+import * as SupervisorSockets from "../layers/internal/SupervisorSockets.ts"
 import * as ServerNode from "../layers/ServerNode.ts"
 import { Development } from "./app/Development.ts"
 import * as Settings from "./schema/Settings.ts"
@@ -77,6 +85,8 @@ const freePort = Effect.fnUntraced(function*({ host, port }: Settings.ServerSett
   }
   return port
 })
+
+type AppLayer = Layer.Layer<never, unknown, Server.Server | AppModule.Provided>
 
 const loadApp = Effect.fnUntraced(function*(path: Option.Option<string>, mode: Mode) {
   const loaded = Option.isSome(path) ? yield* AppModule.load(path.value) : yield* AppModule.currentDirectory
@@ -138,17 +148,110 @@ const serve = Effect.fnUntraced(function*(
 ) {
   yield* Effect.forEach(collected.warnings, (warning) => Effect.logWarning(warning))
   const application = yield* loadApp(app, mode)
+  const options = { ...collected.server, ...yield* movedPort(collected, settings, mode) }
+  return yield* program(application, options, command, mode, announce(whatOf(app), mode)).pipe(Layer.launch)
+})
+
+const whatOf = (app: Option.Option<string>): string => Option.getOrElse(app, () => "the current directory")
+
+const movedPort = Effect.fnUntraced(function*(
+  collected: SettingsSources.Collected,
+  settings: Settings.ServerSettings,
+  mode: Mode
+) {
   const mayMove = mode === "development" && !["port", "unix", "listen"].some(collected.isSet)
-  const options = mayMove ? { ...collected.server, port: yield* freePort(settings) } : collected.server
-  return yield* announce(Option.getOrElse(app, () => "the current directory"), mode).pipe(
+  return mayMove ? { port: yield* freePort(settings) } : {}
+})
+
+const program = (
+  application: AppLayer,
+  options: Settings.ServerOptions,
+  command: Settings.CommandSettings,
+  mode: Mode,
+  announcement: Layer.Layer<never, never, Server.Server>
+) =>
+  announcement.pipe(
     Layer.provide(application),
     Layer.provide(exitCodeOfStop),
     Layer.provide(reloadOnHangup(mode)),
     Layer.provide(ServerNode.layer(options)),
     Layer.provide(accessLog(command)),
-    Layer.provide(Layer.succeed(Development, mode === "development")),
-    Layer.launch
+    Layer.provide(Layer.succeed(Development, mode === "development"))
   )
+
+// ---- several workers
+
+/** Longer than a worker takes when its application does: a place for a slow machine. */
+const startGrace = Duration.seconds(30)
+/** What a worker needs besides what its settings allow it. */
+const stopGrace = Duration.seconds(10)
+
+const workersOf = ({ workers }: Settings.CommandSettings): number =>
+  workers === "auto" ? os.availableParallelism() : workers
+
+const signals = { SIGHUP: "restart", SIGTTIN: "add", SIGTTOU: "remove" } as const
+
+/** Watches over workers until a signal says stop. **Returns** the exit code. */
+const supervise = Effect.fnUntraced(function*(
+  app: Option.Option<string>,
+  collected: SettingsSources.Collected,
+  settings: Settings.ServerSettings,
+  command: Settings.CommandSettings,
+  mode: Mode
+) {
+  yield* Effect.forEach(collected.warnings, (warning) => Effect.logWarning(warning))
+  const port = yield* movedPort(collected, settings, mode)
+  // Under the addresses that the workers will look for, whatever port it became.
+  const sockets = yield* SupervisorSockets.bind({ ...settings, ...port }, settings)
+  const { heartbeatTimeout } = command
+  const supervisor = yield* Supervisor.make({
+    workers: workersOf(command),
+    startTimeout: Duration.sum(settings.lifespanStartupTimeout, startGrace),
+    stopTimeout: Duration.sum(Duration.sum(settings.shutdownTimeout, settings.disconnectGrace), stopGrace),
+    heartbeatTimeout
+  }, SupervisorProcess.spawn({ sockets, heartbeatTimeout }))
+  const run = Effect.runForkWith(yield* Effect.context<never>())
+  for (const [signal, change] of Object.entries(signals)) process.on(signal, () => void run(supervisor[change]))
+  const addresses = sockets.map(({ address }) => Server.formatAddress(address)).join(", ")
+  const started = Effect.logInfo(
+    `Slipway ${version} serving ${whatOf(app)} on ${addresses} (${mode}) with ${workersOf(command)} workers`
+  )
+  return yield* Effect.onInterrupt(supervisor.run(started), () =>
+    Effect.andThen(
+      Effect.logInfo("Stopping. A second signal exits at once"),
+      Effect.map(supervisor.stop, () => {
+        process.exitCode = supervisor.exitCode
+      })
+    ))
+}, Effect.scoped)
+
+/** Serves as one of several, until the supervisor says stop. */
+const work = Effect.fnUntraced(function*(
+  assignment: SupervisorMessage.Assignment,
+  app: Option.Option<string>,
+  collected: SettingsSources.Collected,
+  command: Settings.CommandSettings,
+  mode: Mode
+) {
+  let isServing = false
+  const serving = Supervised.serving(assignment, command).pipe(
+    Layer.tap(() => Effect.sync(() => void (isServing = true)))
+  )
+  const served = Effect.flatMap(
+    loadApp(app, mode),
+    (application) =>
+      program(application, collected.server, command, mode, serving).pipe(
+        Layer.provide(Supervised.sockets(assignment)),
+        Layer.launch
+      )
+  )
+  const failure = yield* Effect.raceFirst(served, Supervised.stopped).pipe(
+    Effect.as(undefined),
+    Effect.catchCause((cause) =>
+      Effect.map(explain(cause, mode), (code) => isServing ? code : Supervisor.exitCodes.cannotStart)
+    )
+  )
+  return failure ?? Number(process.exitCode ?? 0)
 })
 
 // Their message is the whole story. By tag: an application may bring its own copy of the server's module.
@@ -182,7 +285,13 @@ const run = Effect.fnUntraced(function*(parsed: CommandLine.Input) {
   const logFormat = command.logFormat ?? (isTerminal && mode === "development" ? "pretty" : "text")
   process.env.SLIPWAY_ENV = mode
   process.env.NODE_ENV ??= mode
-  return yield* serve(parsed.app, collected, settings, command, mode).pipe(
+  const assignment = yield* Supervised.assignment
+  const ends: Effect.Effect<number, unknown, AppModule.Provided> = Option.isSome(assignment)
+    ? work(assignment.value, parsed.app, collected, command, mode)
+    : workersOf(command) > 1
+    ? supervise(parsed.app, collected, settings, command, mode)
+    : serve(parsed.app, collected, settings, command, mode)
+  return yield* ends.pipe(
     Effect.catchCause((cause) => explain(cause, mode)),
     Effect.provide(logging(command, logFormat))
   )

@@ -116,11 +116,17 @@ export class Supervisor {
   private readonly changing = Semaphore.makeUnsafe(1)
   private isStopping = false
   private isUnclean = false
+  private outcome: number = exitCodes.clean
 
   constructor(options: Options, spawn: (number: number) => Effect.Effect<Child>, scope: Scope.Scope) {
     this.options = options
     this.spawn = spawn
     this.scope = scope
+  }
+
+  /** What the process should end with; known once `stop` or `run` has ended. */
+  get exitCode(): number {
+    return this.outcome
   }
 
   /** Each place, in the order of the numbers. */
@@ -172,7 +178,7 @@ export class Supervisor {
       if (this.isStopping) return false
       if (place.child === undefined) yield* this.tryAgain(place)
       else if (!(yield* this.replace(place, place.child))) {
-        yield* Effect.logError(`Not restarted: worker ${place.number} goes on as it was`)
+        if (!this.isStopping) yield* Effect.logError(`Not restarted: worker ${place.number} goes on as it was`)
         return false
       }
     }
@@ -257,11 +263,14 @@ export class Supervisor {
   }
 
   private watch(place: Place, child: Child): Effect.Effect<void> {
+    // In the supervisor's scope: the old worker may end in the middle of it.
     const asked = Effect.flatMap(child.recycle, (reason) =>
-      Effect.andThen(
+      this.later(Effect.andThen(
         Effect.logInfo(`Replacing worker ${place.number} (${child.pid}): ${reason}`),
-        this.changing.withPermit(Effect.suspend(() => place.child === child ? this.replace(place, child) : Effect.void))
-      ))
+        this.changing.withPermit(
+          Effect.suspend(() => place.child === child ? Effect.asVoid(this.replace(place, child)) : Effect.void)
+        )
+      )))
     return Effect.scoped(Effect.gen({ self: this }, function*() {
       yield* Effect.forkScoped(asked)
       yield* Effect.forkScoped(this.listenTo(place, child))
@@ -372,7 +381,8 @@ export class Supervisor {
         concurrency: "unbounded",
         discard: true
       })
-      Deferred.doneUnsafe(this.done, Effect.succeed(code === 0 && this.isUnclean ? exitCodes.unclean : code))
+      this.outcome = code === exitCodes.clean && this.isUnclean ? exitCodes.unclean : code
+      Deferred.doneUnsafe(this.done, Effect.succeed(this.outcome))
     })
   }
 

@@ -274,6 +274,18 @@ describe("Supervisor", () => {
       assert.deepStrictEqual(children[1]!.asked, ["restart"])
     }))
 
+  it.effect("goes on with the replacement of a worker that crashes meanwhile [C148]", () =>
+    Effect.gen(function*() {
+      const { children, states } = yield* serving()
+      yield* Deferred.succeed(children[1]!.wants, "maxRequests")
+      yield* turn
+      yield* children[1]!.exit(1)
+      yield* children[2]!.serve
+      yield* turn
+      assert.strictEqual(children.length, 3)
+      assert.deepStrictEqual(states(), [[1, 1001, "serving"], [2, 1003, "serving"]])
+    }))
+
   describe("the number of workers", () => {
     it.effect("grows and shrinks by one, and is never less than one [C150]", () =>
       Effect.gen(function*() {
