@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import type { Message, Replay } from "../../../src/service/PubSub.ts"
-import { next, numbers, received, type Service, start, type Subject, until } from "./subject.ts"
+import { joined, next, numbers, received, type Service, start, type Subject, until } from "./subject.ts"
 
 const texts = (messages: ReadonlyArray<Message>) => messages.map(({ data }) => data)
 
@@ -136,7 +136,7 @@ export const history = (subject: Subject): void => {
           Stream.runCollect(Stream.take(pubsub.subscribe("a", { after: ids[7] }), 4)),
           { startImmediately: true }
         )
-        yield* until(Effect.map(pubsub.subscribers("a"), (count) => count === 1))
+        yield* joined(pubsub, "a", 1)
         yield* Effect.forEach(numbers(11, 12), (n) => pubsub.publish("a", n, { keep: 10 }))
         assert.deepStrictEqual(texts(yield* Fiber.join(fiber)), numbers(9, 12))
       }))

@@ -12,7 +12,7 @@ import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import { type Channel, type Payload, PubSub, type PubSubError } from "../../../src/service/PubSub.ts"
 import { capture } from "../../utils/logs.ts"
-import { next, numbers, reasonOf, received, type Service, start, type Subject, until } from "./subject.ts"
+import { joined, next, numbers, reasonOf, received, type Service, start, type Subject, until } from "./subject.ts"
 
 const held = (pubsub: Service) =>
   Effect.map(pubsub.stats, ({ channels, delayed, patterns, topics }) => ({ channels, delayed, patterns, topics }))
@@ -258,7 +258,7 @@ export const lifetimes = (subject: Subject): void => {
         )
         const reader = yield* Effect.forkChild(channel.receive, { startImmediately: true })
         yield* pubsub.publish("b", "delayed", { delay: "1 second" })
-        yield* until(Effect.map(pubsub.subscribers("a"), (count) => count === 2))
+        yield* joined(pubsub, "a", 2)
         yield* Scope.close(scope, Exit.void)
         assert.deepStrictEqual((yield* Effect.forEach(streams, Fiber.join)).flat(), [])
         assert.deepStrictEqual(yield* held(pubsub), nothing)

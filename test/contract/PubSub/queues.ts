@@ -9,7 +9,18 @@ import * as Queue from "effect/Queue"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
-import { next, numbers, reasonOf, received, type Service, start, type Subject, taken, until } from "./subject.ts"
+import {
+  joined,
+  next,
+  numbers,
+  reasonOf,
+  received,
+  type Service,
+  start,
+  type Subject,
+  taken,
+  until
+} from "./subject.ts"
 
 const dropped = (pubsub: Service) =>
   Effect.map(pubsub.stats, ({ delivered, droppedExpired, droppedFull }) => ({ delivered, droppedExpired, droppedFull }))
@@ -109,7 +120,7 @@ export const queues = (subject: Subject): void => {
           ),
           { startImmediately: true }
         )
-        yield* until(Effect.map(pubsub.subscribers("a"), (count) => count === 1))
+        yield* joined(pubsub, "a", 1)
         const publish = (from: number, to: number) =>
           Effect.andThen(Effect.forEach(numbers(from, to), (n) => pubsub.publish("a", n)), pubsub.flush)
         yield* publish(0, 3)

@@ -44,6 +44,13 @@ export const turn = Effect.promise(() => new Promise<void>((resolve) => setImmed
 export const until = <E, R>(fact: Effect.Effect<boolean, E, R>): Effect.Effect<void, E, R> =>
   Effect.flatMap(fact, (isTrue) => isTrue ? Effect.void : Effect.andThen(turn, until(fact)))
 
+/** Waits until as many are subscribed, and the broker knows: what is published from now on reaches them. */
+export const joined = (service: Service, topic: string, count: number) =>
+  Effect.andThen(
+    until(Effect.map(service.subscribers(topic), (found) => found === count)),
+    Effect.scoped(service.listen(topic, () => {}))
+  )
+
 /** What waits in the channel's queue now. */
 export const taken = Effect.fnUntraced(function*(channel: Channel) {
   const messages: Array<Payload> = []

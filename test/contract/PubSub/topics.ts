@@ -7,7 +7,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/testing/TestClock"
 import type { Message } from "../../../src/service/PubSub.ts"
-import { next, numbers, received, start, type Subject, taken, until } from "./subject.ts"
+import { joined, next, numbers, received, start, type Subject, taken, until } from "./subject.ts"
 
 export const topics = (subject: Subject): void => {
   describe("topics", () => {
@@ -35,7 +35,7 @@ export const topics = (subject: Subject): void => {
           Stream.runCollect(Stream.take(pubsub.subscribe("news"), 3)),
           { startImmediately: true }
         )
-        yield* until(Effect.map(pubsub.subscribers("news"), (count) => count === 1))
+        yield* joined(pubsub, "news", 1)
         const probe = yield* pubsub.open()
         yield* probe.subscribe("news")
         yield* Effect.forEach(numbers(1, 3), (n) => pubsub.publish("news", n))
@@ -274,7 +274,7 @@ export const topics = (subject: Subject): void => {
         yield* pubsub.listen("*", () => {})
         yield* pubsub.publish("a", "1")
         yield* pubsub.flush
-        yield* until(Effect.map(pubsub.subscribers("a"), (count) => count === 2))
+        yield* joined(pubsub, "a", 2)
         assert.deepStrictEqual(got, [])
         const probe = yield* pubsub.open()
         yield* Effect.forEach(["a", "*"], (name) => probe.subscribe(name))
