@@ -345,7 +345,7 @@ export class Hub implements MailboxHost {
     }
   }
 
-  /** One `try` around the loop and not one per call: 1.0 times a bare loop over 10,000 callbacks (docs/benchmarks.md). */
+  /** One `try` around the loop and not one for each call. What it costs beside a bare loop is in docs/benchmarks.md. */
   private call(callbacks: ReadonlyArray<Callback>, count: number, message: Message): void {
     let i = 0
     while (i < count) {

@@ -174,7 +174,7 @@ export class Supervisor {
    * new one did not start: then the old one and all after it stay.
    */
   readonly restart: Effect.Effect<boolean> = this.changing.withPermit(Effect.gen({ self: this }, function*() {
-    for (const place of [...this.places.values()]) {
+    for (const place of this.places.values()) {
       if (this.isStopping) return false
       if (place.child === undefined) yield* this.tryAgain(place)
       else if (!(yield* this.replace(place, place.child))) {

@@ -5,7 +5,7 @@
  * Each is the leader of a group of its own, so that Ctrl-C on a terminal reaches the supervisor alone, which then asks
  * them in its order. One whose supervisor has died notices by the channel, and stops.
  */
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"

@@ -13,7 +13,8 @@ const post = (body: string): string =>
 describe("examples/events.ts", () => {
   it.effect("tells listeners in order, one of them once, and streams of new users", () => {
     const { layer, lines } = capture()
-    const told = () => lines.map(({ message }) => message).filter((message) => /^(?:User \d|Mail to|The first)/.test(message))
+    const told = () =>
+      lines.map(({ message }) => message).filter((message) => /^(?:User \d|Mail to|The first)/.test(message))
     return Effect.gen(function*() {
       const context = yield* Layer.build(Layer.provideMerge(events, ServerMemory.layer()))
       const { connect } = Context.get(context, ServerMemory.Network)
