@@ -33,7 +33,7 @@ export default defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts"],
-    // Files share two processes and what these have loaded: 214 s instead of 310 s for all, on two cores. A test that leaves
+    // Files share two processes and what these have loaded: 214 s for all on two cores, instead of 271 to 337. A test that leaves
     // something behind is a defect anyway.
     isolate: false,
     sequence: { concurrent: true },
