@@ -195,7 +195,8 @@ export class Supervisor {
     this.places.set(number, place)
     return Effect.andThen(
       Effect.logInfo(`Adding worker ${number}`),
-      Effect.flatMap(this.fill(place), (serves) => serves ? Effect.void : this.recover(place))
+      // Not within the permit: a restart is what may mend it.
+      Effect.flatMap(this.fill(place), (serves) => serves ? Effect.void : this.later(this.recover(place)))
     )
   }))
 

@@ -304,6 +304,24 @@ describe("Supervisor", () => {
       }))
   })
 
+  it.effect("can be restarted while a worker that was added fails again and again [C149]", () =>
+    Effect.gen(function*() {
+      const { children, last, states, supervisor } = yield* serving({ workers: 1 })
+      yield* Effect.forkChild(supervisor.add)
+      yield* turn
+      yield* last().exit(3)
+      yield* last().exit(3)
+      yield* last().exit(3)
+      assert.deepStrictEqual(states()[1], [2, undefined, "waiting"])
+      const restarting = yield* Effect.forkChild(supervisor.restart)
+      yield* turn
+      assert.deepStrictEqual(last().number, 1)
+      yield* last().serve
+      yield* turn
+      assert.isTrue(yield* Fiber.join(restarting))
+      assert.deepStrictEqual(children[0]!.asked, ["restart"])
+    }))
+
   describe("stop", () => {
     it.effect("asks all workers and waits for them [C144]", () =>
       Effect.gen(function*() {
