@@ -86,6 +86,15 @@ const freePort = Effect.fnUntraced(function*({ host, port }: Settings.ServerSett
   return port
 })
 
+/** What the program was called for. */
+interface Call {
+  readonly app: Option.Option<string>
+  readonly collected: SettingsSources.Collected
+  readonly settings: Settings.ServerSettings
+  readonly command: Settings.CommandSettings
+  readonly mode: Mode
+}
+
 type AppLayer = Layer.Layer<never, unknown, Server.Server | AppModule.Provided>
 
 const loadApp = Effect.fnUntraced(function*(path: Option.Option<string>, mode: Mode) {
@@ -139,26 +148,17 @@ const reloadOnHangup = (mode: Mode): Layer.Layer<never, never, Server.Server> =>
     })
   )
 
-const serve = Effect.fnUntraced(function*(
-  app: Option.Option<string>,
-  collected: SettingsSources.Collected,
-  settings: Settings.ServerSettings,
-  command: Settings.CommandSettings,
-  mode: Mode
-) {
+const serve = Effect.fnUntraced(function*(call: Call) {
+  const { app, collected, mode } = call
   yield* Effect.forEach(collected.warnings, (warning) => Effect.logWarning(warning))
   const application = yield* loadApp(app, mode)
-  const options = { ...collected.server, ...yield* movedPort(collected, settings, mode) }
-  return yield* program(application, options, command, mode, announce(whatOf(app), mode)).pipe(Layer.launch)
+  const options = { ...collected.server, ...yield* movedPort(call) }
+  return yield* program(application, options, call, announce(whatOf(app), mode)).pipe(Layer.launch)
 })
 
 const whatOf = (app: Option.Option<string>): string => Option.getOrElse(app, () => "the current directory")
 
-const movedPort = Effect.fnUntraced(function*(
-  collected: SettingsSources.Collected,
-  settings: Settings.ServerSettings,
-  mode: Mode
-) {
+const movedPort = Effect.fnUntraced(function*({ collected, mode, settings }: Call) {
   const mayMove = mode === "development" && !["port", "unix", "listen"].some(collected.isSet)
   return mayMove ? { port: yield* freePort(settings) } : {}
 })
@@ -166,8 +166,7 @@ const movedPort = Effect.fnUntraced(function*(
 const program = (
   application: AppLayer,
   options: Settings.ServerOptions,
-  command: Settings.CommandSettings,
-  mode: Mode,
+  { command, mode }: Call,
   announcement: Layer.Layer<never, never, Server.Server>
 ) =>
   announcement.pipe(
@@ -192,15 +191,10 @@ const workersOf = ({ workers }: Settings.CommandSettings): number =>
 const signals = { SIGHUP: "restart", SIGTTIN: "add", SIGTTOU: "remove" } as const
 
 /** Watches over workers until a signal says stop. **Returns** the exit code. */
-const supervise = Effect.fnUntraced(function*(
-  app: Option.Option<string>,
-  collected: SettingsSources.Collected,
-  settings: Settings.ServerSettings,
-  command: Settings.CommandSettings,
-  mode: Mode
-) {
+const supervise = Effect.fnUntraced(function*(call: Call) {
+  const { app, collected, command, mode, settings } = call
   yield* Effect.forEach(collected.warnings, (warning) => Effect.logWarning(warning))
-  const port = yield* movedPort(collected, settings, mode)
+  const port = yield* movedPort(call)
   // Under the addresses that the workers will look for, whatever port it became.
   const sockets = yield* SupervisorSockets.bind({ ...settings, ...port }, settings)
   const { heartbeatTimeout } = command
@@ -226,13 +220,8 @@ const supervise = Effect.fnUntraced(function*(
 }, Effect.scoped)
 
 /** Serves as one of several, until the supervisor says stop. */
-const work = Effect.fnUntraced(function*(
-  assignment: SupervisorMessage.Assignment,
-  app: Option.Option<string>,
-  collected: SettingsSources.Collected,
-  command: Settings.CommandSettings,
-  mode: Mode
-) {
+const work = Effect.fnUntraced(function*(assignment: SupervisorMessage.Assignment, call: Call) {
+  const { app, collected, command, mode } = call
   let isServing = false
   const serving = Supervised.serving(assignment, command).pipe(
     Layer.tap(() => Effect.sync(() => void (isServing = true)))
@@ -240,7 +229,7 @@ const work = Effect.fnUntraced(function*(
   const served = Effect.flatMap(
     loadApp(app, mode),
     (application) =>
-      program(application, collected.server, command, mode, serving).pipe(
+      program(application, collected.server, call, serving).pipe(
         Layer.provide(Supervised.sockets(assignment)),
         Layer.launch
       )
@@ -285,12 +274,13 @@ const run = Effect.fnUntraced(function*(parsed: CommandLine.Input) {
   const logFormat = command.logFormat ?? (isTerminal && mode === "development" ? "pretty" : "text")
   process.env.SLIPWAY_ENV = mode
   process.env.NODE_ENV ??= mode
+  const call: Call = { app: parsed.app, collected, settings, command, mode }
   const assignment = yield* Supervised.assignment
   const ends: Effect.Effect<number, unknown, AppModule.Provided> = Option.isSome(assignment)
-    ? work(assignment.value, parsed.app, collected, command, mode)
+    ? work(assignment.value, call)
     : workersOf(command) > 1
-    ? supervise(parsed.app, collected, settings, command, mode)
-    : serve(parsed.app, collected, settings, command, mode)
+    ? supervise(call)
+    : serve(call)
   return yield* ends.pipe(
     Effect.catchCause((cause) => explain(cause, mode)),
     Effect.provide(logging(command, logFormat))
