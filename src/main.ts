@@ -149,7 +149,10 @@ const reloadOnHangup = (mode: Mode): Layer.Layer<never, never, Server.Server> =>
   )
 
 const serve = Effect.fnUntraced(function*(call: Call) {
-  const { app, collected, mode } = call
+  const { app, collected, command, mode } = call
+  if (command.maxRequests > 0 || command.maxRss > 0) {
+    yield* Effect.logWarning("maxRequests and maxRss are of no use without workers: nobody would take this one's place")
+  }
   yield* Effect.forEach(collected.warnings, (warning) => Effect.logWarning(warning))
   const application = yield* loadApp(app, mode)
   const options = { ...collected.server, ...yield* movedPort(call) }
@@ -200,7 +203,9 @@ const supervise = Effect.fnUntraced(function*(call: Call) {
   const { heartbeatTimeout } = command
   const supervisor = yield* Supervisor.make({
     workers: workersOf(command),
-    startTimeout: Duration.sum(settings.lifespanStartupTimeout, startGrace),
+    startTimeout: Duration.isZero(settings.lifespanStartupTimeout)
+      ? Duration.zero
+      : Duration.sum(settings.lifespanStartupTimeout, startGrace),
     stopTimeout: Duration.sum(Duration.sum(settings.shutdownTimeout, settings.disconnectGrace), stopGrace),
     heartbeatTimeout
   }, SupervisorProcess.spawn({ sockets, heartbeatTimeout }))

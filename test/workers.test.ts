@@ -68,7 +68,8 @@ const pidsOf = Effect.fnUntraced(function*(url: string, count: number) {
 
 const serving = Effect.fnUntraced(function*(args: ReadonlyArray<string> = [], files: Record<string, string> = {}) {
   const cwd = yield* folder({ "app.mjs": source, ...files })
-  const all = ["app.mjs", "--workers", "2", "--env", "production", "--access-log", "none", ...args]
+  const workers = args.includes("--workers") ? [] : ["--workers", "2"]
+  const all = ["app.mjs", ...workers, "--env", "production", "--access-log", "none", ...args]
   const program = yield* start(all.includes("--unix") ? all : [...all, "--port", "0"], { cwd })
   const url = yield* program.ready
   return { cwd, program, url }
@@ -226,6 +227,13 @@ describe("workers", { timeout: 60_000 }, () => {
       assert.strictEqual(code, 3)
       assert.include(stderr, "out of tea")
       assert.match(stderr, /Worker \d \(\d+\) did not start: exit code 3/)
+    }))
+
+  it.live("are what maxRequests needs: a process of its own says so and serves", () =>
+    Effect.gen(function*() {
+      const { program, url } = yield* serving(["--workers", "1", "--max-requests", "5"])
+      assert.include(program.stderr, "maxRequests and maxRss are of no use without workers")
+      assert.isDefined(yield* ask(url))
     }))
 
   it.live("are not started for an address that is taken", () =>

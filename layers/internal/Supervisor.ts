@@ -41,7 +41,7 @@ export interface Child {
 export interface Options {
   /** Workers to keep, at least 1. */
   readonly workers: number
-  /** Time for a worker to serve after it was started. */
+  /** Time for a worker to serve after it was started. 0 is off. */
   readonly startTimeout: Duration.Duration
   /** Time for a worker that was asked to stop; then it is killed. */
   readonly stopTimeout: Duration.Duration
@@ -236,11 +236,12 @@ export class Supervisor {
 
   /** Waits until a new worker serves, and watches it from then on. One that does not in time is killed. */
   private becomesReady(place: Place, child: Child): Effect.Effect<boolean> {
+    const { startTimeout } = this.options
     return Effect.gen({ self: this }, function*() {
       const outcome = yield* Effect.raceAllFirst([
         Effect.as(child.ready, "ready" as const),
         child.exited,
-        Effect.as(Effect.sleep(this.options.startTimeout), "late" as const)
+        Effect.as(Duration.isZero(startTimeout) ? Effect.never : Effect.sleep(startTimeout), "late" as const)
       ])
       if (outcome === "ready") {
         place.child = child
@@ -252,7 +253,7 @@ export class Supervisor {
       }
       if (outcome === "late") yield* child.kill
       if (!this.isStopping) {
-        const seconds = Duration.toSeconds(this.options.startTimeout)
+        const seconds = Duration.toSeconds(startTimeout)
         yield* Effect.logError(
           outcome === "late"
             ? `Worker ${place.number} (${child.pid}) does not serve after ${seconds} s and is killed`

@@ -112,6 +112,16 @@ describe("Supervisor", () => {
         assert.strictEqual(yield* Fiber.join(running), Supervisor.exitCodes.cannotStart)
       }))
 
+    it.effect("waits for ever with a startTimeout of 0", () =>
+      Effect.gen(function*() {
+        const { children, started } = yield* start({ startTimeout: Duration.zero })
+        yield* TestClock.adjust("1 hour")
+        assert.deepStrictEqual(children.flatMap(({ asked }) => asked), [])
+        for (const child of children) yield* child.serve
+        yield* turn
+        assert.strictEqual(started(), 1)
+      }))
+
     it.effect("can be stopped before anybody serves", () =>
       Effect.gen(function*() {
         const { children, running, started, supervisor } = yield* start()
