@@ -46,7 +46,8 @@ export interface Options extends PubSubChecks.Options, PubSubNatsConnection.Opti
  * lost, except for histories.
  * **Limits** the server's `max_payload` (default 1 MiB) counts payload and headers together; bytes, exclusions and
  * histories take headers. Above it a message fails with `MessageTooLarge`.
- * **Gotchas** delayed messages wait in this process and go with it. Every process that uses presence holds all presences.
+ * **Gotchas** kept messages that several processes publish in the same moment mostly come in the order of their ids, which
+ * nats-server 2.9 does not promise: a client that resumes after one of them may then miss its neighbour. Delayed messages wait in this process and go with it. Every process that uses presence holds all presences.
  * While a receiver's process is not connected, its channels are unknown. In a cluster a new subscription takes a moment to
  * reach the other servers, and only messages of one kind, kept or not, keep their order among each other.
  */
