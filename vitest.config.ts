@@ -33,11 +33,13 @@ export default defineConfig({
   },
   test: {
     include: ["test/**/*.test.ts"],
-    // Files share two processes and what these have loaded: 214 s for all on two cores, instead of 271 to 337. A test that leaves
+    // Files share processes and what these have loaded. A test that leaves
     // something behind is a defect anyway.
     isolate: false,
+    // Much of the time tests wait for processes that they have started.
+    maxWorkers: 3,
     sequence: { concurrent: true },
-    testTimeout: 20_000,
+    testTimeout: 60_000,
     coverage: { include: ["src/**/*.ts", "layers/**/*.ts"], reporter: ["text", "html"] }
   }
 })

@@ -42,7 +42,8 @@ export const make = Effect.fnUntraced(function*(options: Options = {}) {
     Effect.sync(() => {
       lines.push(...decoder.decode(bytes).split("\n").slice(0, -1))
     })
-  const log = yield* AccessLogBuffer.make(record, { name: "memory", write }, { bufferEntries: 1, ...options })
+  const bufferOptions = { bufferEntries: 1, ...options, entriesStay: false }
+  const log = yield* AccessLogBuffer.make(record, { name: "memory", write }, bufferOptions)
   return Context.make(AccessLog, log).pipe(Context.add(Lines, {
     lines: Effect.sync(() => lines.slice()),
     entries: Effect.sync(() => entries.slice())

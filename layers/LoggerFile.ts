@@ -6,16 +6,19 @@
  * What becomes of the file itself (it cannot be written, lines were lost) is told to the loggers around this Layer:
  * the console, unless those were replaced as well.
  */
+import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import * as Data from "effect/Data"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Inspectable from "effect/Inspectable"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
+import * as References from "effect/References"
 import * as path from "node:path"
 import * as LogBuffer from "./internal/LogBuffer.ts"
-import { RotatedFile, type Rotation } from "./internal/RotatedFile.ts"
+import * as LogFiles from "./internal/LogFiles.ts"
+import { problemOf, RotatedFile, type Rotation } from "./internal/RotatedFile.ts"
 
 export type { Rotation }
 
@@ -39,15 +42,16 @@ export interface Options extends LogBuffer.Options {
   /** The file, absolute or from the current directory at start. Its folder must exist. */
   readonly path: string
   /**
-   * How an entry is written: `json` and `logfmt` are Effect's formats, one line an entry whatever it holds. A Logger of
-   * your own is written as it is, with a line end. Default `json`.
+   * How an entry is written: `json` and `logfmt` are Effect's formats, one line an entry whatever it holds. `pretty` is for
+   * people: a line, and the cause below it, indented. A Logger of your own is written as it is, with a line end. Default
+   * `json`.
    */
   readonly format?: Format
   /** When a new file is begun. Default: never by itself; a rotation by others is followed. */
   readonly rotation?: Rotation
 }
 
-export type Format = "json" | "logfmt" | Logger.Logger<unknown, string>
+export type Format = "json" | "logfmt" | "pretty" | Logger.Logger<unknown, string>
 
 /** What an editor, a terminal or a reader of lines could take for the end of a line or for a command. */
 const unprintable = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g
@@ -55,23 +59,28 @@ const unprintable = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g
 const escape = (text: string): string =>
   text.replace(unprintable, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`)
 
+/** One argument of a log call, or the value of an annotation, for people. */
+const inWords = (value: unknown): string =>
+  escape(typeof value === "string" || value instanceof Error ? String(value) : Inspectable.toStringUnknown(value, 0))
+
+/** Whatever a client has sent cannot begin a line: the first is escaped, the others are indented. */
+const pretty = Logger.make<unknown, string>(({ cause, date, fiber, logLevel, message }) => {
+  const { module, ...annotations } = fiber.getRef(References.CurrentLogAnnotations)
+  const words = [
+    date.toISOString(),
+    logLevel.toUpperCase().padEnd(5),
+    ...module === undefined ? [] : [`[${inWords(module)}]`],
+    ...(Array.isArray(message) ? message : [message]).map(inWords),
+    ...Object.entries(annotations).map(([key, value]) => `${escape(key)}=${inWords(value)}`)
+  ]
+  const trace = cause.reasons.length === 0 ? [] : Cause.pretty(cause).split("\n").map((line) => `    ${escape(line)}`)
+  return [words.join(" "), ...trace].join("\n")
+})
+
 const formats: { readonly [Name in Exclude<Format, object>]: Logger.Logger<unknown, string> } = {
   json: Logger.map(Logger.formatJson, escape),
-  logfmt: Logger.map(Logger.formatLogFmt, escape)
-}
-
-const check = ({ maxBytes, maxFiles, interval }: Rotation): Effect.Effect<void, LoggerFileError> => {
-  const refuse = (option: string, problem: string) =>
-    Effect.fail(new LoggerFileError({ reason: { _tag: "InvalidOption", option, problem } }))
-  if (maxBytes !== undefined && !(maxBytes >= 1)) {
-    return refuse("rotation.maxBytes", `must be at least 1, not ${maxBytes}`)
-  }
-  if (maxFiles !== undefined && !(Number.isInteger(maxFiles) && maxFiles >= 1)) {
-    return refuse("rotation.maxFiles", `must be a whole number of at least 1, not ${maxFiles}`)
-  }
-  return interval !== undefined && !(Duration.toMillis(interval) > 0)
-    ? refuse("rotation.interval", `must be more than 0, not ${Duration.format(Duration.fromInputUnsafe(interval))}`)
-    : Effect.void
+  logfmt: Logger.map(Logger.formatLogFmt, escape),
+  pretty
 }
 
 /**
@@ -83,11 +92,14 @@ const check = ({ maxBytes, maxFiles, interval }: Rotation): Effect.Effect<void, 
  *
  * **Fails with** `LoggerFileError`, `OpenFailed` or `InvalidOption`. Later errors (disk full, folder gone) are told once
  * and the entries kept, see `LogBuffer.make`; a rotation that fails goes on in the same file.
- * **Gotchas** several processes may share the file, each write being whole lines in append mode, but only one of them
- * may rotate it. `process.exit` loses what is buffered.
+ * **Gotchas** several processes may share the file, each write being whole lines in append mode, and rotate it, one at a
+ * time. `process.exit` loses what is buffered.
  */
 export const make = Effect.fnUntraced(function*(options: Options) {
-  yield* check(options.rotation ?? {})
+  const problem = problemOf(options.rotation ?? {})
+  if (problem !== undefined) {
+    return yield* new LoggerFileError({ reason: { _tag: "InvalidOption", ...problem } })
+  }
   const file = new RotatedFile(path.resolve(options.path), options.rotation)
   yield* Effect.acquireRelease(
     Effect.mapError(
@@ -96,6 +108,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     ),
     () => file.close
   )
+  yield* LogFiles.register(`log ${file.path}`, file.open)
   const { format = "json" } = options
   const formatter = typeof format === "string" ? formats[format] : format
   const buffer = yield* LogBuffer.make<Logger.Options<unknown>>(

@@ -1,6 +1,9 @@
-/** Writes docs/settings.md from the settings table. Needs a build: `npm run build` first. */
+/** Writes docs/settings.md and docs/slipway.1 from the settings table. Needs a build: `npm run build` first. */
 import { writeFileSync } from "node:fs"
 import { Settings } from "slipway"
 
-writeFileSync(new URL("../docs/settings.md", import.meta.url), Settings.toMarkdown())
-console.log("wrote docs/settings.md")
+const pages = { "settings.md": Settings.toMarkdown(), "slipway.1": Settings.toManual() }
+for (const [name, content] of Object.entries(pages)) {
+  writeFileSync(new URL(`../docs/${name}`, import.meta.url), content)
+  console.log(`wrote docs/${name}`)
+}

@@ -15,38 +15,38 @@ import * as CliConfig from "effect/cli/CliConfig"
 import * as CliOutput from "effect/cli/CliOutput"
 import * as Command from "effect/cli/Command"
 import * as GlobalFlag from "effect/cli/GlobalFlag"
-import * as Duration from "effect/Duration"
+import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Layer from "effect/Layer"
-import * as Logger from "effect/Logger"
+import type { FileSystem } from "effect/FileSystem"
 import type * as LogLevel from "effect/LogLevel"
 import * as Option from "effect/Option"
-import * as Predicate from "effect/Predicate"
-import * as References from "effect/References"
+import * as Result from "effect/Result"
 import type * as Runtime from "effect/Runtime"
-import * as net from "node:net"
-import * as os from "node:os"
 import * as v8 from "node:v8"
-import * as AccessLogConsole from "../layers/AccessLogConsole.ts"
-import * as AccessLogFile from "../layers/AccessLogFile.ts"
 import * as AppModule from "../layers/internal/AppModule.ts"
+import { type Call, type Mode, needsSupervisor } from "../layers/internal/Call.ts"
 import * as CommandLine from "../layers/internal/CommandLine.ts"
+import * as ControlCommand from "../layers/internal/ControlCommand.ts"
+import * as Daemon from "../layers/internal/Daemon.ts"
+import { explain } from "../layers/internal/Explain.ts"
+import * as Host from "../layers/internal/Host.ts"
+import * as ProgramLog from "../layers/internal/ProgramLog.ts"
+import * as ServeAlone from "../layers/internal/ServeAlone.ts"
 import * as SettingsSources from "../layers/internal/SettingsSources.ts"
 import * as Supervised from "../layers/internal/Supervised.ts"
-import * as Supervisor from "../layers/internal/Supervisor.ts"
-import type * as SupervisorMessage from "../layers/internal/SupervisorMessage.ts"
-import * as SupervisorProcess from "../layers/internal/SupervisorProcess.ts"
-import * as SupervisorSockets from "../layers/internal/SupervisorSockets.ts"
-import * as ServerNode from "../layers/ServerNode.ts"
-import { Development } from "./app/Development.ts"
+import type { Assignment } from "../layers/internal/SupervisorMessage.ts"
+import * as SupervisorUpgrade from "../layers/internal/SupervisorUpgrade.ts"
+import * as Surroundings from "../layers/internal/Surroundings.ts"
 import * as Settings from "./schema/Settings.ts"
-import * as Server from "./service/Server.ts"
+
+// What only some calls need is loaded by them.
+const configCheck = Effect.promise(() => import("../layers/internal/ConfigCheck.ts"))
+const serveAsWorker = Effect.promise(() => import("../layers/internal/ServeAsWorker.ts"))
+const serveWorkers = Effect.promise(() => import("../layers/internal/ServeWorkers.ts"))
 
 declare const __SLIPWAY_VERSION__: string
 const version = typeof __SLIPWAY_VERSION__ === "undefined" ? "dev" : __SLIPWAY_VERSION__
-
-type Mode = "development" | "production"
 
 const levels: Record<Settings.CommandSettings["logLevel"], LogLevel.LogLevel> = {
   debug: "Debug",
@@ -56,261 +56,172 @@ const levels: Record<Settings.CommandSettings["logLevel"], LogLevel.LogLevel> = 
   none: "None"
 }
 
-// Everything but the access log goes to standard error.
-const logging = (settings: Settings.CommandSettings, format: "pretty" | "text" | "json"): Layer.Layer<never> =>
-  Layer.mergeAll(
-    Layer.succeed(References.MinimumLogLevel, levels[settings.logLevel]),
-    Layer.succeed(Logger.LogToStderr, true),
-    Logger.layer([
-      format === "pretty"
-        ? Logger.consolePretty()
-        : Logger.withConsoleError(format === "json" ? Logger.formatJson : Logger.formatLogFmt)
-    ])
-  )
-
-const isTaken = (host: string, port: number): Effect.Effect<boolean> =>
-  Effect.callback((resume) => {
-    const probe = net.createServer()
-    probe.once("error", (error) => resume(Effect.succeed("code" in error && error.code === "EADDRINUSE")))
-    probe.listen({ host, port, exclusive: true }, () => probe.close(() => resume(Effect.succeed(false))))
+// Everything but the access log goes to standard error, or to a file.
+const logging = (command: Settings.CommandSettings, mode: Mode) =>
+  ProgramLog.layer({
+    level: levels[command.logLevel],
+    levels: command.logLevels ?? [],
+    isQuiet: command.quiet,
+    format: command.logFormat ?? (isTerminal && mode === "development" ? "pretty" : "text"),
+    hasColors: CommandLine.hasColors(process.env, isTerminal),
+    to: command.errorLog,
+    rotation: ProgramLog.rotationOf(command)
   })
 
-// Looks before the application starts: one that is started twice, once for nothing, might do harm.
-const freePort = Effect.fnUntraced(function*({ host, port }: Settings.ServerSettings) {
-  for (let candidate = port; candidate <= port + 10; candidate++) {
-    if (!(yield* isTaken(host, candidate))) {
-      if (candidate !== port) yield* Effect.logWarning(`Port ${port} is taken, using ${candidate}. --port chooses one`)
-      return candidate
-    }
-  }
-  return port
-})
-
-/** What the program was called for. */
-interface Call {
-  readonly app: Option.Option<string>
-  readonly collected: SettingsSources.Collected
-  readonly settings: Settings.ServerSettings
-  readonly command: Settings.CommandSettings
-  readonly mode: Mode
-}
-
-type AppLayer = Layer.Layer<never, unknown, Server.Server | AppModule.Provided>
-
-const loadApp = Effect.fnUntraced(function*(path: Option.Option<string>, mode: Mode) {
-  const loaded = Option.isSome(path) ? yield* AppModule.load(path.value) : yield* AppModule.currentDirectory
-  if (loaded._tag === "Layer") return loaded.layer
-  if (mode === "production") return Server.serve(loaded.app)
-  const Lint = yield* Effect.promise(() => import("./middleware/Lint.ts"))
-  return Server.serve(Lint.make()(loaded.app))
-})
-
-const accessLog = ({ accessLog: to, accessLogFormat: format }: Settings.CommandSettings) =>
-  to === false
-    ? Layer.empty
-    : to === "-"
-    ? AccessLogConsole.layer({ format })
-    : AccessLogFile.layer({ format, path: to })
-
-const announce = (what: string, mode: Mode): Layer.Layer<never, never, Server.Server> =>
-  Layer.effectDiscard(
-    Effect.gen(function*() {
-      const server = yield* Server.Server
-      const addresses = (yield* server.addresses).map(Server.formatAddress).join(", ")
-      yield* Effect.addFinalizer(() => Effect.logInfo("Stopping. A second signal exits at once"))
-      yield* Effect.logInfo(`Slipway ${version} serving ${what} on ${addresses} (${mode})`)
-    })
-  )
-
-// Released after the application: by then the server knows what it had to cut.
-const exitCodeOfStop: Layer.Layer<never, never, Server.Server> = Layer.effectDiscard(
-  Effect.flatMap(Server.Server, (server) =>
-    Effect.addFinalizer(() =>
-      Effect.map(server.stats, ({ totalCut }) => {
-        if (totalCut > 0) process.exitCode = 1
-      })
-    ))
-)
-
-// Before this the signal ends the program as it always did. It must not while the server drains, so the handler stays.
-// On a terminal in development it means that the terminal has gone: whoever closes the window wants the port back.
-const reloadOnHangup = (mode: Mode): Layer.Layer<never, never, Server.Server> =>
-  Layer.effectDiscard(
-    Effect.gen(function*() {
-      if (mode === "development" && process.stderr.isTTY === true) return
-      const server = yield* Server.Server
-      const run = Effect.runForkWith(yield* Effect.context<never>())
-      const reload = Effect.matchEffect(server.reload, {
-        onFailure: (error) => Effect.logError(`Not reloaded, what is in use is kept. ${error.message}`),
-        onSuccess: () => Effect.logInfo("Reloaded")
-      })
-      process.on("SIGHUP", () => void run(reload))
-    })
-  )
-
-const serve = Effect.fnUntraced(function*(call: Call) {
-  const { app, collected, command, mode } = call
-  if (command.maxRequests > 0 || command.maxRss > 0) {
-    yield* Effect.logWarning("maxRequests and maxRss are of no use without workers: nobody would take this one's place")
-  }
-  yield* Effect.forEach(collected.warnings, (warning) => Effect.logWarning(warning))
-  const application = yield* loadApp(app, mode)
-  const options = { ...collected.server, ...yield* movedPort(call) }
-  return yield* program(application, options, call, announce(whatOf(app), mode)).pipe(Layer.launch)
-})
-
-const whatOf = (app: Option.Option<string>): string => Option.getOrElse(app, () => "the current directory")
-
-const movedPort = Effect.fnUntraced(function*({ collected, mode, settings }: Call) {
-  const mayMove = mode === "development" && !["port", "unix", "listen"].some(collected.isSet)
-  return mayMove ? { port: yield* freePort(settings) } : {}
-})
-
-const program = (
-  application: AppLayer,
-  options: Settings.ServerOptions,
-  { command, mode }: Call,
-  announcement: Layer.Layer<never, never, Server.Server>
-) =>
-  announcement.pipe(
-    Layer.provide(application),
-    Layer.provide(exitCodeOfStop),
-    Layer.provide(reloadOnHangup(mode)),
-    Layer.provide(ServerNode.layer(options)),
-    Layer.provide(accessLog(command)),
-    Layer.provide(Layer.succeed(Development, mode === "development"))
-  )
-
-// ---- several workers
-
-/** Longer than a worker takes when its application does: a place for a slow machine. */
-const startGrace = Duration.seconds(30)
-/** What a worker needs besides what its settings allow it. */
-const stopGrace = Duration.seconds(10)
-
-const workersOf = ({ workers }: Settings.CommandSettings): number =>
-  workers === "auto" ? os.availableParallelism() : workers
-
-const signals = { SIGHUP: "restart", SIGTTIN: "add", SIGTTOU: "remove" } as const
-
-/** Watches over workers until a signal says stop. **Returns** the exit code. */
-const supervise = Effect.fnUntraced(function*(call: Call) {
-  const { app, collected, command, mode, settings } = call
-  yield* Effect.forEach(collected.warnings, (warning) => Effect.logWarning(warning))
-  const port = yield* movedPort(call)
-  // Under the addresses that the workers will look for, whatever port it became.
-  const sockets = yield* SupervisorSockets.bind({ ...settings, ...port }, settings)
-  const { heartbeatTimeout } = command
-  const supervisor = yield* Supervisor.make({
-    workers: workersOf(command),
-    startTimeout: Duration.isZero(settings.lifespanStartupTimeout)
-      ? Duration.zero
-      : Duration.sum(settings.lifespanStartupTimeout, startGrace),
-    stopTimeout: Duration.sum(Duration.sum(settings.shutdownTimeout, settings.disconnectGrace), stopGrace),
-    heartbeatTimeout
-  }, SupervisorProcess.spawn({ sockets, heartbeatTimeout }))
-  const run = Effect.runForkWith(yield* Effect.context<never>())
-  for (const [signal, change] of Object.entries(signals)) process.on(signal, () => void run(supervisor[change]))
-  const addresses = sockets.map(({ address }) => Server.formatAddress(address)).join(", ")
-  const started = Effect.logInfo(
-    `Slipway ${version} serving ${whatOf(app)} on ${addresses} (${mode}) with ${workersOf(command)} workers`
-  )
-  return yield* Effect.onInterrupt(supervisor.run(started), () =>
-    Effect.andThen(
-      Effect.logInfo("Stopping. A second signal exits at once"),
-      Effect.map(supervisor.stop, () => {
-        process.exitCode = supervisor.exitCode
-      })
-    ))
-}, Effect.scoped)
-
-/** Serves as one of several, until the supervisor says stop. */
-const work = Effect.fnUntraced(function*(assignment: SupervisorMessage.Assignment, call: Call) {
-  const { app, collected, command, mode } = call
-  let isServing = false
-  const serving = Supervised.serving(assignment, command).pipe(
-    Layer.tap(() => Effect.sync(() => void (isServing = true)))
-  )
-  const served = Effect.flatMap(
-    loadApp(app, mode),
-    (application) =>
-      program(application, collected.server, call, serving).pipe(
-        Layer.provide(Supervised.sockets(assignment)),
-        Layer.launch
-      )
-  )
-  const failure = yield* Effect.raceFirst(served, Supervised.stopped).pipe(
-    Effect.as(undefined),
-    Effect.catchCause((cause) =>
-      Effect.map(explain(cause, mode), (code) => isServing ? code : Supervisor.exitCodes.cannotStart)
-    )
-  )
-  return failure ?? Number(process.exitCode ?? 0)
-})
-
-// Their message is the whole story. By tag: an application may bring its own copy of the server's module.
-const isPlain = (error: unknown): boolean =>
-  Predicate.isTagged(error, "ServerError") || Predicate.isTagged(error, "AccessLogError")
-  || (error instanceof AppModule.AppModuleError && error.reason._tag !== "LoadFailed")
-
-// One clear message. The stack helps who writes the application, so it is shown in development and at level debug.
-const explain = (cause: Cause.Cause<unknown>, mode: Mode): Effect.Effect<number> => {
-  if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
-  const error = Cause.squash(cause)
-  const message = error instanceof Error && error.message !== "" ? error.message : String(error)
-  if (isPlain(error)) return Effect.as(Effect.logError(message), 1)
-  const details = error instanceof AppModule.AppModuleError && error.reason._tag === "LoadFailed"
-    ? Cause.die(error.reason.cause)
-    : cause
-  return Effect.as(
-    mode === "development"
-      ? Effect.logError(message, details)
-      : Effect.andThen(Effect.logError(message), Effect.logDebug(details)),
-    1
-  )
-}
+/** Of what goes wrong before there is a log. */
+const complain = (message: string, code: number): Effect.Effect<number> =>
+  Effect.sync(() => {
+    process.stderr.write(`slipway: ${message}\n`)
+    return code
+  })
 
 const run = Effect.fnUntraced(function*(parsed: CommandLine.Input) {
-  const collected = yield* SettingsSources.collect({ flags: CommandLine.givenFlags(parsed), env: process.env })
-  const command = yield* Effect.fromResult(Settings.resolveCommand(collected.command, collected.nameOf))
-  const settings = yield* Effect.fromResult(Settings.resolve(collected.server, collected.nameOf))
-  const isTerminal = process.stderr.isTTY === true
-  const mode = command.env ?? (isTerminal ? "development" : "production")
-  const logFormat = command.logFormat ?? (isTerminal && mode === "development" ? "pretty" : "text")
-  process.env.SLIPWAY_ENV = mode
-  process.env.NODE_ENV ??= mode
-  const call: Call = { app: parsed.app, collected, settings, command, mode }
-  const assignment = yield* Supervised.assignment
-  const ends: Effect.Effect<number, unknown, AppModule.Provided> = Option.isSome(assignment)
-    ? work(assignment.value, call)
-    : workersOf(command) > 1
-    ? supervise(call)
-    : serve(call)
-  return yield* ends.pipe(
-    Effect.catchCause((cause) => explain(cause, mode)),
-    Effect.provide(logging(command, logFormat))
+  // Taken from the environment first of all, before anybody looks there for settings.
+  const duties = yield* Daemon.duties
+  const assignment = Option.getOrUndefined(yield* Supervised.assignment)
+  const predecessor = Option.getOrUndefined(yield* SupervisorUpgrade.predecessor)
+  if (assignment !== undefined) yield* Effect.addFinalizer(endWorker)
+  const read = reader(parsed, { ...process.env }, assignment)
+  const { args, collected } = yield* read.collected
+  if (collected.command.checkConfig === true) return yield* check(collected, { app: read.app, args })
+  const resolved = yield* Effect.fromResult(SettingsSources.resolve(collected, { app: read.app, isTerminal }))
+  if (resolved.command.printConfig) {
+    yield* Console.log((yield* configCheck).print(collected, resolved))
+    return 0
+  }
+  const { command, mode } = resolved
+  const supervises = assignment === undefined && (predecessor !== undefined || needsSupervisor(command))
+  const role = assignment !== undefined ? `worker ${assignment.number}` : supervises ? "supervisor" : undefined
+  const served = Effect.gen(function*() {
+    const isFirst = duties === undefined && assignment === undefined && predecessor === undefined
+    if (command.daemonize && isFirst) return yield* launchDaemon(command)
+    const host = yield* Host.make(command, duties, predecessor?.sockets)
+    const files = yield* Effect.context<FileSystem>()
+    const { containerSign, reread, server } = yield* read.placed(collected, host.activated)
+    const call: Call = {
+      version,
+      app: parsed.app,
+      args,
+      collected: { ...collected, server },
+      ...yield* reread,
+      mode,
+      host: { ...host, containerSign },
+      reread: Effect.flatMap(
+        read.collected,
+        (again) => Effect.flatMap(read.placed(again.collected, host.activated), ({ reread }) => reread)
+      ).pipe(Effect.provideContext(files))
+    }
+    if (supervises) return yield* (yield* serveWorkers).run(call, predecessor)
+    // A supervisor leaves these to its workers, which read the files anew at each restart.
+    prepareEnvironment(call)
+    return yield* assignment === undefined
+      ? ServeAlone.run(call)
+      : (yield* serveAsWorker).run(assignment, call, (cause) => explain(cause, mode))
+  }).pipe(Effect.catchCause((cause) => explain(cause, mode)))
+  // Files of logs are named from the folder that is entered.
+  return yield* Surroundings.enter({ ...command, role }).pipe(
+    Effect.andThen(Effect.provide(served, logging(command, mode))),
+    Effect.catch(({ message }) => complain(message, 1))
   )
+}, Effect.scoped)
+
+const isTerminal = process.stderr.isTTY === true
+
+/** Ends a worker whatever its application has left open: its supervisor waits for it, or is gone. */
+const endWorker = (exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
+  Exit.isSuccess(exit) ? Effect.sync(() => process.exit(Number(exit.value))) : Effect.void
+
+/** What the application finds in its environment. */
+const prepareEnvironment = ({ collected, mode }: Pick<Call, "collected" | "mode">): void => {
+  process.env.SLIPWAY_ENV = mode
+  Object.assign(process.env, collected.variables)
+  process.env.NODE_ENV ??= mode
+}
+
+/** Reads settings, as often as it is asked to: the same flags and variables, and what the files say by then. */
+const reader = (
+  parsed: CommandLine.Input,
+  env: NodeJS.ProcessEnv,
+  assignment: Assignment | undefined
+) => {
+  const app = Option.getOrUndefined(parsed.app)
+  const flags = CommandLine.givenFlags(parsed)
+  const inherited = assignment === undefined ? undefined : Supervised.addressesOf(assignment)
+  const collect = Effect.suspend(() =>
+    SettingsSources.collect({ flags, env, discover: AppModule.isProgram(app), isTerminal })
+  )
+  return {
+    app,
+    collected: Effect.all({ collected: collect, args: Effect.fromResult(CommandLine.appArguments(parsed)) }),
+    placed: Effect.fnUntraced(function*(collected: SettingsSources.Collected, activated: Host.Host["activated"]) {
+      const { containerSign, server } = Host.placeOf(collected.server, collected.isSet, activated, inherited)
+      const reread = Effect.fromResult(
+        Result.map(SettingsSources.resolve({ ...collected, server }, { app, isTerminal }), (resolved) => ({
+          settings: resolved.server,
+          command: resolved.command
+        }))
+      )
+      return { containerSign, server, reread }
+    })
+  }
+}
+
+/** Goes on in the background. **Returns** the exit code of the foreground, which says the pid. */
+const launchDaemon = Effect.fnUntraced(function*({ accessLog, errorLog }: Settings.CommandSettings) {
+  const log = errorLog === "-" || errorLog === false ? {} : { log: errorLog }
+  const outcome = yield* Daemon.launch({ accessLog, ...log })
+  if (outcome._tag === "Serving") {
+    process.stdout.write(`${outcome.pid}\n`)
+    return 0
+  }
+  process.stderr.write(outcome.text)
+  return outcome.code
 })
 
-const complain = (message: string): Effect.Effect<number> =>
-  Effect.sync(() => {
-    process.stderr.write(`slipway: ${message}\nTry slipway --help\n`)
-    return 2
+/** Ends the process whatever the application has left open as it was loaded. */
+const check = Effect.fnUntraced(function*(
+  collected: SettingsSources.Collected,
+  named: Pick<AppModule.Call, "app" | "args">
+) {
+  const { exitCode, lines } = yield* (yield* configCheck).check(
+    collected,
+    ({ command, mode }) => {
+      prepareEnvironment({ collected, mode })
+      return Effect.andThen(
+        AppModule.load({ ...named, eval: command.eval, require: command.require }),
+        command.server === undefined ? Effect.void : AppModule.loadServer(command.server, collected.nameOf("server"))
+      )
+    },
+    { app: named.app, isTerminal }
+  )
+  return yield* Effect.callback<number>(() => {
+    const out = exitCode === 0 ? process.stdout : process.stderr
+    out.write(lines.map((line) => `slipway: ${line}\n`).join(""), () => process.exit(exitCode))
   })
+})
 
 const main = Effect.suspend(() => {
   let exitCode = 0
   const command = Command.make("slipway", CommandLine.input, (parsed) =>
     Effect.map(run(parsed), (code) => {
       exitCode = code
-    })).pipe(Command.withDescription(`Serves an application over HTTP. ${Settings.precedence}`))
+    })).pipe(
+      Command.withDescription(`Serves an application over HTTP. ${Settings.precedence}`),
+      Command.withSubcommands([ControlCommand.make((code) => void (exitCode = code))])
+    )
   return Command.runWith(command, { version })(process.argv.slice(2)).pipe(
     Effect.map(() => exitCode),
-    Effect.catch((error) => complain(CommandLine.explain(error))),
+    Effect.catch((error) => complain(`${CommandLine.explain(error)}\nTry slipway --help`, 2)),
     Effect.provideService(CliConfig.CliConfig, {
-      builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions]
+      builtIns: [GlobalFlag.Help, GlobalFlag.Version, CommandLine.completions]
     }),
-    Effect.provideService(CliOutput.Presenter, CommandLine.presenter(process.stdout.columns)),
+    Effect.provideService(
+      CliOutput.Presenter,
+      CommandLine.presenter(
+        process.stdout.columns,
+        CommandLine.hasColors(process.env, process.stdout.isTTY === true)
+      )
+    ),
     Effect.provide(NodeServices.layer)
   )
 })
@@ -327,6 +238,12 @@ const forceOnSecondSignal = (): void => {
   process.on("SIGTERM", onSignal)
 }
 
+// Until somebody listens: Node would open its debugger at the one, and end at the other.
+const ignoreEarlySignals = (): void => {
+  if (process.platform === "win32") return
+  for (const signal of ["SIGUSR1", "SIGUSR2"] as const) process.on(signal, () => {})
+}
+
 const teardown: Runtime.Teardown = (exit, onExit) =>
   onExit(
     Exit.isSuccess(exit)
@@ -340,4 +257,5 @@ const teardown: Runtime.Teardown = (exit, onExit) =>
 // cost 20 to 29 µs instead of 11 to 15, most of it spent on collecting the whole heap. See docs/decisions.md.
 v8.setFlagsFromString("--no-allocation-site-pretenuring")
 forceOnSecondSignal()
+ignoreEarlySignals()
 NodeRuntime.runMain(main, { teardown })

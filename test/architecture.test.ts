@@ -206,6 +206,8 @@ describe("architecture", () => {
       "layers/internal/Http2Connection.ts": "lets nghttp2 finish the bytes of a turn before its session ends",
       "layers/ServerMemory.ts": "a turn of the event loop passes no time; settle waits for what is already due",
       "layers/internal/ServerTime.ts": "the live monotonic clock as a number, where no other Clock is provided",
+      "layers/internal/RuntimeReport.ts": "measures the event loop itself",
+      "src/app/admin/script.ts": "runs in a browser, which has no Effect",
       "layers/internal/TlsContexts.ts": "keys of session tickets, which nobody may foresee"
     }
 

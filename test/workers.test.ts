@@ -1,90 +1,16 @@
-/** Several workers, as an operator has them: `slipway app.mjs --workers 2`, and what signals, crashes and sockets do. */
+/**
+ * Several workers, as an operator has them: `slipway app.mjs --workers 2`, and what signals, crashes and sockets do.
+ */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as fs from "node:fs"
-import * as http from "node:http"
 import * as net from "node:net"
 import * as path from "node:path"
-import * as Url from "node:url"
-import { folder, type Program, run, start } from "./utils/commandLine.ts"
+import { folder, run } from "./utils/commandLine.ts"
+import { isAlive } from "./utils/processes.ts"
 import { until } from "./utils/sockets.ts"
-
-/** Says which process answers, does harm on demand, and answers slowly until a file is there. */
-const source = `
-import * as fs from "node:fs"
-import * as Effect from "effect/Effect"
-
-const whenThere = (path) => Effect.callback((resume) => {
-  const look = () => fs.existsSync(path) ? resume(Effect.void) : setImmediate(look)
-  look()
-})
-
-export default ({ scope, send, type }) => {
-  if (type !== "http") return Effect.void
-  const body = JSON.stringify({ pid: process.pid, number: process.env.SLIPWAY_WORKER_NUMBER })
-  const answer = Effect.andThen(
-    send({ type: "http.response.start", status: 200, headers: [] }),
-    send({ type: "http.response.body", body })
-  )
-  switch (scope.path) {
-    case "/die": return Effect.sync(() => process.kill(process.pid, "SIGKILL"))
-    case "/block": return Effect.sync(() => { for (;;); })
-    case "/slow": return Effect.andThen(
-      Effect.sync(() => fs.writeFileSync("begun", "")),
-      Effect.andThen(whenThere("go"), answer)
-    )
-    default: return answer
-  }
-}
-`
-
-interface Told {
-  readonly pid: number
-  readonly number: string
-}
-
-/** One request on a connection of its own; `undefined` where nobody answers. */
-const ask = (target: string | { readonly socketPath: string; readonly path: string }) =>
-  Effect.callback<Told | undefined>((resume) => {
-    const options: http.RequestOptions = typeof target === "string" ? Url.urlToHttpOptions(new URL(target)) : target
-    const request = http.get({ ...options, agent: false }, (response) => {
-      let body = ""
-      response.setEncoding("utf8").on("data", (text: string) => body += text)
-      response.on("end", () => resume(Effect.succeed(JSON.parse(body) as Told)))
-    })
-    request.on("error", () => resume(Effect.succeed(undefined)))
-  })
-
-/** Asks until as many processes have answered. */
-const pidsOf = Effect.fnUntraced(function*(url: string, count: number) {
-  const pids = new Map<string, number>()
-  while (new Set(pids.values()).size < count) {
-    const told = yield* ask(url)
-    if (told !== undefined) pids.set(told.number, told.pid)
-  }
-  return pids
-})
-
-const serving = Effect.fnUntraced(function*(args: ReadonlyArray<string> = [], files: Record<string, string> = {}) {
-  const cwd = yield* folder({ "app.mjs": source, ...files })
-  const workers = args.includes("--workers") ? [] : ["--workers", "2"]
-  const all = ["app.mjs", ...workers, "--env", "production", "--access-log", "none", ...args]
-  const program = yield* start(all.includes("--unix") ? all : [...all, "--port", "0"], { cwd })
-  const url = yield* program.ready
-  return { cwd, program, url }
-})
-
-const isAlive = (pid: number): boolean => {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    return false
-  }
-}
-
-const signal = (program: Program, name: NodeJS.Signals) => Effect.sync(() => void program.child.kill(name))
+import { ask, pidsOf, serving, signal, source } from "./utils/workers.ts"
 
 describe("workers", { timeout: 60_000 }, () => {
   it.live("serve on one port, each with its number, and say so once [C146]", () =>
@@ -220,6 +146,35 @@ describe("workers", { timeout: 60_000 }, () => {
       yield* until(() => ![...pids.values()].some(isAlive))
     }))
 
+  it.live("end whatever the application has left open, when they are told to and when their supervisor has died", () =>
+    Effect.gen(function*() {
+      const open = { "app.mjs": `setInterval(() => {}, 1000)\n${source}` }
+      const told = yield* serving([], open)
+      yield* signal(told.program, "SIGTERM")
+      assert.strictEqual(yield* told.program.exited, 0)
+      assert.notInclude(told.program.stderr, "killed")
+      const left = yield* serving([], open)
+      const pids = [...(yield* pidsOf(left.url, 2)).values()]
+      yield* Effect.addFinalizer(() =>
+        Effect.sync(() => pids.filter(isAlive).forEach((pid) => process.kill(pid, "SIGKILL")))
+      )
+      yield* signal(left.program, "SIGKILL")
+      yield* until(() => !pids.some(isAlive))
+    }))
+
+  it.live("leave signals that are for their supervisor alone, such as those to all processes of a unit", () =>
+    Effect.gen(function*() {
+      const { program, url } = yield* serving()
+      const before = yield* pidsOf(url, 2)
+      for (const name of ["SIGHUP", "SIGUSR1", "SIGUSR2", "SIGTTIN", "SIGTTOU"] as const) {
+        for (const pid of before.values()) process.kill(pid, name)
+      }
+      assert.deepStrictEqual(yield* pidsOf(url, 2), before)
+      yield* signal(program, "SIGTERM")
+      assert.strictEqual(yield* program.exited, 0)
+      assert.notMatch(program.stderr, /ended by itself|Debugger listening/)
+    }))
+
   it.live("do not keep a supervisor that they cannot start for: it exits with 3 [C146]", () =>
     Effect.gen(function*() {
       const cwd = yield* folder({ "app.mjs": "throw new Error('out of tea')" })
@@ -232,7 +187,7 @@ describe("workers", { timeout: 60_000 }, () => {
   it.live("are what maxRequests needs: a process of its own says so and serves", () =>
     Effect.gen(function*() {
       const { program, url } = yield* serving(["--workers", "1", "--max-requests", "5"])
-      assert.include(program.stderr, "maxRequests and maxRss are of no use without workers")
+      assert.include(program.stderr, "is of no use without workers")
       assert.isDefined(yield* ask(url))
     }))
 
@@ -245,7 +200,17 @@ describe("workers", { timeout: 60_000 }, () => {
         () => Effect.sync(() => server.close())
       )
       const { port } = server.address() as net.AddressInfo
-      const { code, stderr } = yield* run(["app.mjs", "--workers", "2", "--port", `${port}`, "--env", "production"], {
+      const { code, stderr } = yield* run([
+        "app.mjs",
+        "--workers",
+        "2",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        `${port}`,
+        "--env",
+        "production"
+      ], {
         cwd
       })
       assert.strictEqual(code, 1)

@@ -126,8 +126,10 @@ export abstract class ClientExchange<C extends ClientContract = ClientContract> 
   }
   /** Looks at the waits of the protocol, at every sweep. */
   sweep(_now: number): void {}
-  /** The server stops: sessions without an end of their own end now. */
-  shutdown(): void {}
+  /** The server stops: sessions, which have no end of their own that could be waited for, end now. */
+  shutdown(): void {
+    this.core.drain.awaits(this)
+  }
 
   // ---- what the application sees
 
@@ -476,6 +478,7 @@ export abstract class ClientExchange<C extends ClientContract = ClientContract> 
 
   /** The server has waited long enough: ends the exchange, or what the application still does after its answer. */
   cut(): void {
+    this.core.drain.cuts(this)
     if (!this.ended) this.disconnect("server_shutdown")
     this.interrupt()
   }

@@ -40,6 +40,7 @@ const firstRequestMillis = 500
 export class Http1Connection implements Connection, Wire {
   readonly core: ServerCore
   readonly peer: Peer
+  openedAt = 0
   phase: Phase = "reading"
   exchange: ClientExchange | undefined = undefined
   suppressesBody = false
@@ -60,7 +61,7 @@ export class Http1Connection implements Connection, Wire {
   private isHead = false
   /** True when the client has said that it sends nothing after this request. */
   private isLast = false
-  private requests = 0
+  requests = 0
   private discarded = 0
   /** What the sweep compares: when the present wait was first seen, and what had moved by then. */
   private waitingSince = -1
@@ -158,7 +159,9 @@ export class Http1Connection implements Connection, Wire {
     this.requests++
     const exchange = makeExchange(this.core, this, this.peer, this.extensions, head, this.rememberKey)
     if ("_tag" in exchange) return this.refuse(exchange, faultHeaders(exchange))
-    if (exchange.type === "websocket" && this.core.stopping) return this.answerAndEnd(503, [["retry-after", "5"]])
+    if (exchange.type === "websocket" && this.core.stopping) {
+      return this.answerAndEnd(503, this.core.drain.refuses(this.peer))
+    }
     this.exchange = exchange
     this.core.begin(exchange)
   }
@@ -214,10 +217,10 @@ export class Http1Connection implements Connection, Wire {
   /** The application is over. The connection goes on, or ends, or first gets rid of the rest of the request. */
   exchangeDone(): void {
     const { core, engine } = this
-    core.exchangeEnded()
+    core.exchangeEnded(this.exchange!)
     this.exchange = undefined
     if (this.phase !== "exchange") return
-    if (engine.responseState !== "done" || !engine.keepAlive || core.stopping || this.continueDue) {
+    if (engine.responseState !== "done" || !engine.keepAlive || core.drain.closesIdle || this.continueDue) {
       return this.isLast && engine.requestState === "done" && engine.bufferedBytes === 0 ? this.endIdle() : this.end()
     }
     if (engine.requestState === "body") {
@@ -438,7 +441,6 @@ export class Http1Connection implements Connection, Wire {
     else this.stream.once("finish", () => this.stream.destroy())
   }
 
-  /** Closes the connection if it waits between two requests. True when it did. */
   closeIdle(): boolean {
     const isIdle = this.phase === "reading" && this.requests > 0 && !this.engine.headStarted
     if (isIdle) this.endIdle()
@@ -495,19 +497,22 @@ export class Http1Connection implements Connection, Wire {
     this.core.connectionClosed(this)
   }
 
-  /** Closes at once, whatever is going on. */
   destroy(): void {
     this.stream.destroy()
   }
 
-  /** The server is stopping: an idle connection closes now, a busy one after its answer. True when it is busy. */
+  /** The server is stopping: a busy connection closes after its answer. True when it is busy. */
   stop(): boolean {
+    const isBusy = this.phase === "exchange" || this.phase === "upgraded" || this.engine.headStarted
+    if (this.core.drain.closesIdle) this.endWaiting()
+    this.exchange?.shutdown()
+    return isBusy
+  }
+
+  endWaiting(): void {
     // Who has just connected must not find nobody: the first request may be under way.
     if (this.phase === "reading" && this.requests === 0) this.core.sweepEvery(firstRequestMillis / 4)
     else if (!this.closeIdle() && this.phase === "discarding") this.end()
-    // Sessions have no end of their own that could be waited for.
-    this.exchange?.shutdown()
-    return this.phase === "exchange" || this.phase === "upgraded" || this.engine.headStarted
   }
 
   /** The server has waited long enough. */
@@ -524,9 +529,9 @@ export class Http1Connection implements Connection, Wire {
     switch (this.phase) {
       case "reading":
         if (this.engine.headStarted) this.expire("head", settings.headerTimeoutMillis, now)
-        else if (this.requests > 0 && this.core.stopping) this.endIdle()
+        else if (this.requests > 0 && this.core.drain.closesIdle) this.endIdle()
         else if (this.requests > 0) this.expire("idle", settings.keepAliveTimeoutMillis, now)
-        else this.expire("head", this.core.stopping ? firstRequestMillis : settings.headerTimeoutMillis, now)
+        else this.expire("head", this.core.drain.closesIdle ? firstRequestMillis : settings.headerTimeoutMillis, now)
         break
       case "discarding":
         this.expire("discarding", settings.bodyTimeoutMillis, now)

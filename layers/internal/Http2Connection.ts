@@ -55,7 +55,8 @@ export class Http2Connection implements Connection {
   readonly peer: Peer
   readonly session: Http2.ServerHttp2Session
   readonly extensions: ConnectionExtensions
-  private readonly streams = new Set<Http2Stream>()
+  openedAt = 0
+  readonly streams = new Set<Http2Stream>()
   /** Counts what moves on the connection, whatever it is. */
   activity = 0
 
@@ -63,7 +64,7 @@ export class Http2Connection implements Connection {
   private readonly destroySession: (error?: Error | number, code?: number) => void
   private readonly resets = new Budget(resetBurst, resetsPerSecond)
   private readonly control = new Budget(controlBurst, controlPerSecond)
-  private requests = 0
+  requests = 0
   private activityAtPing = -1
   private idleSince = -1
   private isEnding = false
@@ -204,7 +205,9 @@ export class Http2Connection implements Connection {
 
   /**
    * No new streams (RFC 9113 section 6.8); the session ends with the last of those that are open. The GOAWAY names the last
-   * stream at once: Node cannot announce it first, because nghttp2 ignores every stream behind the first GOAWAY.
+   * stream at once: Node cannot announce it first, because nghttp2 ignores every stream behind the first GOAWAY. Those the
+   * client knows to be untouched. SETTINGS_MAX_CONCURRENT_STREAMS of 0 would announce it too, but nghttp2 then ends the
+   * whole session for one stream that crosses the acknowledgement, and those that are open with it.
    */
   private close(): void {
     if (this.session.destroyed || this.session.closed) return
@@ -225,9 +228,14 @@ export class Http2Connection implements Connection {
   }
 
   stop(): boolean {
+    const isBusy = this.streams.size > 0
     for (const stream of this.streams) stream.stop()
+    if (this.core.drain.closesIdle) this.close()
+    return isBusy
+  }
+
+  endWaiting(): void {
     this.close()
-    return this.streams.size > 0
   }
 
   cut(): void {

@@ -60,7 +60,7 @@ export class Http2Stream implements Wire {
 
   private readonly connection: Http2Connection
   private readonly stream: Http2.ServerHttp2Stream
-  private exchange: ClientExchange | undefined = undefined
+  exchange: ClientExchange | undefined = undefined
   private readonly isHead: boolean
   /** The head that was read last. */
   private fields: FieldMap | undefined = undefined
@@ -118,7 +118,7 @@ export class Http2Stream implements Wire {
     this.continueDue = head.expectsContinue
     const exchange = makeExchange(core, this, peer, extensions, head, ignore)
     if ("_tag" in exchange) return this.refuse(exchange)
-    if (exchange.type === "websocket" && core.stopping) return this.answer(503, [["retry-after", "5"]])
+    if (exchange.type === "websocket" && core.stopping) return this.answer(503, core.drain.refuses(peer))
     this.exchange = exchange
     if (exchange.type === "websocket") {
       // Without a reader Node does not tell the end.
@@ -405,8 +405,8 @@ export class Http2Stream implements Wire {
   }
 
   exchangeDone(): void {
+    this.connection.core.exchangeEnded(this.exchange!)
     this.exchange = undefined
-    this.connection.core.exchangeEnded()
     if (this.session === undefined && this.responseEnded) this.refuseRest()
   }
 

@@ -1,10 +1,23 @@
 /**
- * Listening sockets that somebody else has bound and handed down as file descriptors: a supervisor to its workers. What is
- * not among them is bound by whoever listens.
+ * What somebody else has prepared for a server to listen on, by the address as the settings name it
+ * (`Server.formatAddress`): a supervisor for its workers, or the operating system's init for a service. What is in neither
+ * of the two is bound by whoever listens. Owns nothing.
  */
 import * as Context from "effect/Context"
 
-/** Descriptors by the address as the settings name it (`Server.formatAddress`). Empty where nothing is inherited. */
+/** Descriptors of bound sockets. Empty where nothing is inherited. */
 export const InheritedSockets = Context.Reference<ReadonlyMap<string, number>>("slipway/InheritedSockets", {
+  defaultValue: () => new Map()
+})
+
+/** A port that several processes bind, each for itself: what `net.Server.listen` takes. */
+export interface SharedPort {
+  readonly host: string
+  readonly port: number
+  readonly reusePort: true
+}
+
+/** Ports that others bind as well. The numbers are real: a port 0 has been chosen for all of them. */
+export const SharedPorts = Context.Reference<ReadonlyMap<string, SharedPort>>("slipway/SharedPorts", {
   defaultValue: () => new Map()
 })

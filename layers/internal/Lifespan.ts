@@ -15,6 +15,7 @@ import { SendError } from "../../src/app/SendError.ts"
 import type { LifespanReceive, LifespanSend } from "../../src/schema/Event.ts"
 import { contract, type State } from "../../src/schema/Scope.ts"
 import { ServerError } from "../../src/service/Server.ts"
+import { inModule } from "./LogLevels.ts"
 import type { WireSettings } from "./WireSettings.ts"
 
 const startupFailed = (problem: string) => new ServerError({ reason: { _tag: "StartupFailed", problem } })
@@ -65,8 +66,8 @@ export const start = Effect.fnUntraced(function*(
       return yield* Effect.fail(startupFailed(answer.message || "no reason given"))
     case "declined":
       if (settings.lifespan === "on") return yield* Effect.fail(startupFailed(`it has no lifespan: ${answer.how}`))
-      yield* Effect.logInfo("The application has no lifespan; serving without")
-      yield* Effect.logDebug(`The application declined the lifespan: ${answer.how}`)
+      yield* inModule("Lifespan")(Effect.logInfo("The application has no lifespan; serving without"))
+      yield* inModule("Lifespan")(Effect.logDebug(`The application declined the lifespan: ${answer.how}`))
       return undefined
     case "complete":
       return state
@@ -91,7 +92,7 @@ const begin = (
   fiber.addObserver((exit) => {
     const how = Exit.isFailure(exit) ? Cause.pretty(exit.cause) : "it returned without an answer"
     if (Exit.isFailure(exit) && Deferred.isDoneUnsafe(talk.startup) && !Cause.hasInterruptsOnly(exit.cause)) {
-      runFork(Effect.logError("The application's lifespan failed", exit.cause))
+      runFork(inModule("Lifespan")(Effect.logError("The application's lifespan failed", exit.cause)))
     }
     Deferred.doneUnsafe(talk.startup, Effect.succeed({ _tag: "declined", how }))
     Deferred.doneUnsafe(talk.shutdown, Effect.succeed({ _tag: "declined", how }))
@@ -123,7 +124,8 @@ const askToStop = (talk: Talk, settings: WireSettings): Effect.Effect<unknown> =
         // The answer may be followed by a little more.
         Effect.timeoutOption(Deferred.await(talk.finished), settings.disconnectGraceMillis)
       )
-    })
+    }),
+    inModule("Lifespan")
   )
 
 const makeExchange = (state: State, workerNumber: number | undefined, talk: Talk): LifespanExchange => {

@@ -9,7 +9,7 @@ import * as Net from "node:net"
 import * as Path from "node:path"
 import type { ListenSpec, ServerSettings } from "../../src/schema/Settings.ts"
 import { type Address, formatAddress, ServerError } from "../../src/service/Server.ts"
-import { InheritedSockets } from "./InheritedSockets.ts"
+import { InheritedSockets, SharedPorts } from "./InheritedSockets.ts"
 import type { Peer } from "./Peer.ts"
 import * as ProxyPreambles from "./ProxyPreambles.ts"
 import type { ServerCore } from "./ServerCore.ts"
@@ -61,6 +61,7 @@ export const openListener = Effect.fnUntraced(function*(
   accept: Accept
 ): Effect.fn.Return<Address, ServerError, Scope.Scope> {
   const inherited = (yield* InheritedSockets).get(formatAddress(spec))
+  const shared = (yield* SharedPorts).get(formatAddress(spec))
   if (spec._tag === "unix" && inherited === undefined) yield* checkFile(spec)
   const accepted = settings.proxyProtocol ? yield* ProxyPreambles.make(core, accept) : accept
   const server = yield* Effect.acquireRelease(
@@ -92,6 +93,7 @@ export const openListener = Effect.fnUntraced(function*(
       })
     })
   if (inherited !== undefined) yield* listen({ fd: inherited })
+  else if (shared !== undefined) yield* listen(shared)
   else if (spec._tag === "tcp") yield* listen({ host: spec.host, port: spec.port })
   else if (spec.path.startsWith("\0")) yield* listen({ path: spec.path })
   else yield* listenOnFile(spec, settings, listen)

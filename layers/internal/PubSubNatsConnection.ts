@@ -12,6 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Redacted from "effect/Redacted"
 import { type Payload, PubSubError, type PubSubErrorReason, type Status as Health } from "../../src/service/PubSub.ts"
+import { inModule } from "./LogLevels.ts"
 import * as PubSubNatsMessage from "./PubSubNatsMessage.ts"
 
 /** Who we are to the server. At most one of token, user with password, and credentials is needed. */
@@ -110,7 +111,14 @@ export const open = Effect.fnUntraced(function*(options: Options, process: strin
         catch: (cause) => unavailable(`no connection to ${servers.join(", ")}: ${messageOf(cause)}`, cause)
       }),
       (nats) =>
-        new Connection(nats, process, clock, { timeoutMillis, maxPending }, backoff, (effect) => void fork(effect))
+        new Connection(
+          nats,
+          process,
+          clock,
+          { timeoutMillis, maxPending },
+          backoff,
+          (effect) => void fork(inModule("PubSub")(effect))
+        )
     ),
     (connection) => Effect.promise(() => connection.close())
   )

@@ -7,6 +7,7 @@ import * as Latch from "effect/Latch"
 import type * as Scope from "effect/Scope"
 import * as TopicName from "../../src/schema/TopicName.ts"
 import { type Message, PubSubError, type Status } from "../../src/service/PubSub.ts"
+import { inModule } from "./LogLevels.ts"
 import type * as PubSubBackend from "./PubSubBackend.ts"
 import * as Envelope from "./PubSubEnvelope.ts"
 import type { Hub } from "./PubSubHub.ts"
@@ -354,8 +355,8 @@ export class RedisBackend implements PubSubBackend.Backend {
     if (isConnected === this.wasConnected) return Effect.void
     this.wasConnected = isConnected
     return isConnected
-      ? Effect.logInfo("PubSub has Redis back")
-      : Effect.logWarning(`PubSub has lost Redis, its subscriptions are kept: ${problem}`)
+      ? inModule("PubSub")(Effect.logInfo("PubSub has Redis back"))
+      : inModule("PubSub")(Effect.logWarning(`PubSub has lost Redis, its subscriptions are kept: ${problem}`))
   })
 }
 

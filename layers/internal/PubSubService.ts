@@ -10,6 +10,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TopicName from "../../src/schema/TopicName.ts"
 import { type Message, type Payload, PubSub, type PubSubError, type Replay } from "../../src/service/PubSub.ts"
+import { inModule } from "./LogLevels.ts"
 import type { Backend, Delayed } from "./PubSubBackend.ts"
 import { type ChannelHost, ServiceChannel } from "./PubSubChannel.ts"
 import {
@@ -45,7 +46,7 @@ export const make = Effect.fnUntraced(function*<E, R>(
     channelPrefix,
     expiryMillis: Duration.toMillis(options.expiry ?? defaultExpiry),
     nowMillis: () => clock.currentTimeMillisUnsafe(),
-    failed: (topic, cause) => fork(Effect.logError(`A subscriber of ${topic} failed`, cause)),
+    failed: (topic, cause) => fork(inModule("PubSub")(Effect.logError(`A subscriber of ${topic} failed`, cause))),
     later: (work) => fork(Effect.andThen(Effect.yieldNow, Effect.sync(work)))
   })
   const backend = yield* makeBackend(hub)

@@ -12,12 +12,16 @@ import type { Duplex } from "node:stream"
 import type { App } from "../../src/app/App.ts"
 import type { Limits } from "../../src/protocol/Limits.ts"
 import { reasonPhrase } from "../../src/protocol/ReasonPhrases.ts"
+import type { ConnectionFacts } from "../../src/schema/Report.ts"
 import type { Client, ServerAddress, State } from "../../src/schema/Scope.ts"
 import { AccessLog } from "../../src/service/AccessLog.ts"
 import type { Stats } from "../../src/service/Server.ts"
 import type { ClientExchange } from "./ClientExchange.ts"
+import { describe } from "./ConnectionFacts.ts"
+import { Drain } from "./Drain.ts"
 import { Http1Connection } from "./Http1Connection.ts"
 import { Http2Sessions } from "./Http2Sessions.ts"
+import { inModule } from "./LogLevels.ts"
 import type { ConnectionExtensions } from "./makeExchange.ts"
 import { clientText, type Peer } from "./Peer.ts"
 import { metricsFor, type ServerMetrics } from "./ServerMetrics.ts"
@@ -34,18 +38,27 @@ const ignore = (): void => {}
 /** Connections from which on the answers of one turn of the event loop are written together. */
 const gatheringConnections = 16
 
+/** How often waits are looked at while the server stops: somebody waits for its end. */
+const drainSweepMillis = 250
+
 /** What the core asks of a connection, whichever protocol it speaks. */
 export interface Connection {
   /** Tells a connection above the limit so, and closes it. */
   refuseConnection(): void
   /** Closes the connection if it waits between two requests. True when it did. */
   closeIdle(): boolean
-  /** The server is stopping: an idle connection closes now, a busy one after its answers. True when it is busy. */
+  /** The server is stopping: sessions end now, a busy connection closes after its answers. True when it is busy. */
   stop(): boolean
+  /** The server is stopping and waits for no further request: an idle connection closes now. */
+  endWaiting(): void
   /** The server has waited long enough. */
   cut(): void
   /** Closes at once, whatever is going on. */
   destroy(): void
+  readonly peer: Peer
+  readonly requests: number
+  /** By the server's time. Written by the core. */
+  openedAt: number
   /** Compares the connection's waits with their limits. `now` is monotonic, in whole milliseconds. */
   sweep(now: number): void
 }
@@ -71,6 +84,9 @@ export class ServerCore {
   totalRefused = 0
   totalCut = 0
   stopping = false
+  /** True while new clients are welcome. */
+  isReady = false
+  readonly drain: Drain
   /** True once the server was open for connections: before that there is no end to report. */
   hasListened = false
   /** Left by the lifespan startup; `undefined` when the application has none. */
@@ -120,6 +136,7 @@ export class ServerCore {
     this.accessLog = Context.getOrUndefined(context, AccessLog)
     this.tracing = isTracing(context)
     this.runFork = Effect.runForkWith(context)
+    this.drain = new Drain(this, context)
     this.extensions = {
       http: Object.freeze({
         ...(settings.fullFlush ? { fullflush: {} } : {}),
@@ -159,8 +176,10 @@ export class ServerCore {
     const connection = peer.alpnProtocol === "h2" && this.http2 !== undefined
       ? this.http2.open(stream, peer)
       : new Http1Connection(this, stream, peer)
+    connection.openedAt = this.time.now()
     this.connections.add(connection)
     this.metrics.openConnections++
+    if (!(connection instanceof Http1Connection)) this.metrics.openHttp2Connections++
     if (isSurplus) connection.refuseConnection()
     else if (this.stopping) connection.stop()
   }
@@ -172,14 +191,17 @@ export class ServerCore {
   /** A connection that began as HTTP/1 speaks HTTP/2, as its first bytes have shown. */
   switchToHttp2(connection: Connection, stream: Duplex, peer: Peer): void {
     const session = this.http2!.open(stream, peer)
+    session.openedAt = connection.openedAt
     this.connections.delete(connection)
     this.connections.add(session)
+    this.metrics.openHttp2Connections++
     if (this.stopping) session.stop()
   }
 
   connectionClosed(connection: Connection): void {
     if (!this.connections.delete(connection)) return
     this.metrics.openConnections--
+    if (!(connection instanceof Http1Connection)) this.metrics.openHttp2Connections--
     this.checkGone()
   }
 
@@ -200,16 +222,18 @@ export class ServerCore {
     this.exchanges++
     this.totalExchanges++
     this.metrics.activeRequests++
+    if (exchange.type !== "http") this.metrics.sessions[exchange.type]++
     exchange.run()
   }
 
-  exchangeEnded(): void {
+  exchangeEnded(exchange: ClientExchange): void {
     this.exchanges--
     this.metrics.activeRequests--
+    if (exchange.type !== "http") this.metrics.sessions[exchange.type]--
     this.checkGone()
   }
 
-  private checkGone(): void {
+  checkGone(): void {
     if (this.allGone !== undefined && this.connections.size === 0 && this.exchanges === 0) {
       Deferred.doneUnsafe(this.allGone, Effect.void)
     }
@@ -251,7 +275,7 @@ export class ServerCore {
   /** Counts and logs an exchange whose answer is complete or will never be. Once for each. */
   record(exchange: ClientExchange): void {
     exchange.durationMillis = this.time.now() - exchange.startedAt
-    this.metrics.request(exchange.method, exchange.status, exchange.durationMillis)
+    this.metrics.request(exchange.method, exchange.status, exchange.durationMillis, exchange.type !== "http")
     this.accessLog?.write(exchange)
   }
 
@@ -308,7 +332,7 @@ export class ServerCore {
   // ---- reports
 
   log(effect: Effect.Effect<void>): void {
-    this.runFork(effect)
+    this.runFork(inModule("Server")(effect))
   }
 
   /** The application ended, or failed, before its answer was complete. */
@@ -365,9 +389,10 @@ export class ServerCore {
       (cause) => Effect.logError("A sweep failed", cause)
     )
     const pause = Effect.callback<void>((resume) => {
-      this.sweepNow = () => resume(Effect.void)
       const sleeping = this.runFork(Effect.sleep(this.sweepMillis))
-      sleeping.addObserver(this.sweepNow)
+      // Ends the sleep itself: what is left of it would keep a process that has stopped.
+      this.sweepNow = () => sleeping.interruptUnsafe()
+      sleeping.addObserver(() => resume(Effect.void))
       return Fiber.interrupt(sleeping)
     })
     return Effect.forever(Effect.flatMap(pause, () => sweep))
@@ -380,6 +405,16 @@ export class ServerCore {
     return Deferred.await(this.stopSignal)
   }
 
+  /** The connections, the oldest first, at most so many. */
+  describe(limit: number): ReadonlyArray<ConnectionFacts> {
+    const facts: Array<ConnectionFacts> = []
+    for (const connection of this.connections) {
+      if (facts.length >= limit) break
+      facts.push(describe(this, connection))
+    }
+    return facts
+  }
+
   get stats(): Stats {
     return {
       connections: this.connections.size,
@@ -388,63 +423,36 @@ export class ServerCore {
       totalExchanges: this.totalExchanges,
       totalRefused: this.totalRefused,
       totalCut: this.totalCut,
+      isReady: this.isReady,
       isShuttingDown: this.stopping
     }
   }
 
-  /**
-   * Stops: idle connections close, exchanges in flight get `shutdownTimeout`, what remains is interrupted and gets
-   * `disconnectGrace` for its finalizers, then connections are destroyed. The caller has stopped accepting.
-   */
+  /** Stops for good, as `Drain` does it, and flushes the access log. The caller has stopped accepting. */
   get stop(): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      if (this.stopping) return Effect.void
-      this.stopping = true
-      const gone = this.allGone = Deferred.makeUnsafe<void>()
-      const answeredBefore = this.totalExchanges - this.exchanges
-      // First the signal: what sessions still want to say at their end, they say now.
-      Deferred.doneUnsafe(this.stopSignal, Effect.void)
-      let busy = 0
-      for (const connection of this.connections) if (connection.stop()) busy++
-      this.checkGone()
-      return Deferred.await(gone).pipe(
-        Effect.timeoutOption(this.settings.shutdownTimeoutMillis),
-        Effect.flatMap((finished) => finished._tag === "Some" ? Effect.succeed(0) : this.cut(gone)),
-        Effect.flatMap((cut) => this.reportStop(this.totalExchanges - answeredBefore, busy, cut)),
-        Effect.andThen(this.accessLog?.flush ?? Effect.void)
-      )
-    })
+    return Effect.suspend(() =>
+      this.stopping ? Effect.void : Effect.andThen(this.drain.run, this.accessLog?.flush ?? Effect.void)
+    )
   }
 
-  /** Ends what is still there. How many exchanges there were. */
-  private cut(gone: Deferred.Deferred<void>): Effect.Effect<number> {
-    return Effect.suspend(() => {
-      const cut = this.totalCut = this.exchanges
-      for (const connection of this.connections) connection.cut()
-      for (const exchange of this.abandoned.keys()) this.interruptAbandoned(exchange)
-      return Deferred.await(gone).pipe(
-        Effect.timeoutOption(this.settings.disconnectGraceMillis),
-        Effect.map(() => {
-          for (const connection of this.connections) connection.destroy()
-          return cut
-        })
-      )
-    })
+  /** The end begins. Gives what is done when no connection and no exchange is left. */
+  beginStop(): Deferred.Deferred<void> {
+    this.stopping = true
+    this.isReady = false
+    const gone = this.allGone = Deferred.makeUnsafe<void>()
+    this.sweepEvery(drainSweepMillis)
+    // Before any connection is told: what sessions still want to say at their end, they say now.
+    Deferred.doneUnsafe(this.stopSignal, Effect.void)
+    return gone
   }
 
-  private reportStop(requests: number, connections: number, cut: number): Effect.Effect<void> {
-    return Effect.sync(() => {
-      if (!this.hasListened) return
-      const waited = `Stopped: waited for ${count(requests, "request")} on ${count(connections, "connection")}`
-      const running = this.exchanges === 0
-        ? ""
-        : `, of which ${this.exchanges} still run${this.exchanges === 1 ? "s" : ""}`
-      this.log(
-        cut === 0
-          ? Effect.logInfo(`${waited}, cut none`)
-          : Effect.logWarning(`${waited}, cut ${count(cut, "request")}${running}`)
-      )
-    })
+  /** The server has waited long enough for everything. */
+  cut(): void {
+    for (const connection of this.connections) connection.cut()
+    for (const exchange of this.abandoned.keys()) {
+      this.drain.cuts(exchange)
+      this.interruptAbandoned(exchange)
+    }
   }
 }
 
@@ -459,5 +467,3 @@ const shortestWait = (settings: WireSettings): number => {
   ]
   return Math.max(10, Math.min(1000, ...waits.filter((wait) => wait > 0).map((wait) => wait / 4)))
 }
-
-const count = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? "" : "s"}`

@@ -24,6 +24,8 @@ const names = {
   bytesIn: "http_server_received_bytes_total",
   bytesOut: "http_server_sent_bytes_total",
   open: "http_server_open_connections",
+  http2: "http_server_open_http2_connections",
+  sessions: "http_server_active_sessions",
   connections: "http_server_connections_total",
   refused: "http_server_refused_requests_total"
 } as const
@@ -35,8 +37,12 @@ export class ServerMetrics {
   bytesIn = 0
   bytesOut = 0
   openConnections = 0
+  /** How many of them speak HTTP/2. */
+  openHttp2Connections = 0
   totalConnections = 0
   activeRequests = 0
+  /** How many of them are WebSockets and streams of events. */
+  readonly sessions = { sse: 0, websocket: 0 }
 
   private readonly context: Context.Context<never>
   private readonly byMethod = new Map<string, Float64Array>()
@@ -52,24 +58,36 @@ export class ServerMetrics {
     this.publish(counter(names.bytesIn, "Bytes received from clients"), () => this.bytesIn)
     this.publish(counter(names.bytesOut, "Bytes sent to clients"), () => this.bytesOut)
     this.publish(counter(names.connections, "Connections accepted"), () => this.totalConnections)
-    Metric.registerUnsafe(Metric.gauge(names.open, { description: "Connections open now" }), context, {
-      get: () => ({ value: this.openConnections }),
-      update: ignore,
-      modify: ignore
-    })
-    Metric.registerUnsafe(Metric.gauge(names.active, { description: "Requests being answered now" }), context, {
-      get: () => ({ value: this.activeRequests }),
-      update: ignore,
-      modify: ignore
-    })
+    this.publishGauge(Metric.gauge(names.open, { description: "Connections open now" }), () => this.openConnections)
+    this.publishGauge(
+      Metric.gauge(names.http2, { description: "Connections open now that speak HTTP/2" }),
+      () => this.openHttp2Connections
+    )
+    this.publishGauge(
+      Metric.gauge(names.active, { description: "Requests being answered now, sessions included" }),
+      () => this.activeRequests
+    )
+    for (const type of ["sse", "websocket"] as const) {
+      this.publishGauge(
+        Metric.gauge(names.sessions, {
+          description: "WebSockets and streams of events going on now",
+          attributes: { type }
+        }),
+        () => this.sessions[type]
+      )
+    }
     Metric.registerUnsafe(
       Metric.histogram(names.duration, {
-        description: "Time from the head of a request to the end of its answer",
+        description: "Time from the head of a request to the end of its answer, without sessions",
         boundaries: bounds
       }),
       context,
       { get: () => this.histogram(), update: ignore, modify: ignore }
     )
+  }
+
+  private publishGauge(metric: Metric.Gauge<number>, get: () => number): void {
+    Metric.registerUnsafe(metric, this.context, { get: () => ({ value: get() }), update: ignore, modify: ignore })
   }
 
   private publish(metric: Metric.Counter<number>, get: () => number): void {
@@ -80,11 +98,15 @@ export class ServerMetrics {
     })
   }
 
-  /** A request has been answered, or its exchange has ended without an answer (status 0). */
-  request(method: string, status: number, durationMillis: number): void {
+  /**
+   * A request has been answered, or its exchange has ended without an answer (status 0). Sessions last as long as clients
+   * like, so their time is no latency.
+   */
+  request(method: string, status: number, durationMillis: number, isSession = false): void {
     const counts = this.byMethod.get(method) ?? this.addMethod(method)
     const index = (status / 100) | 0
     counts[index < 6 ? index : 5]!++
+    if (isSession) return
     let bucket = 0
     while (bucket < bounds.length && durationMillis > bounds[bucket]!) bucket++
     this.buckets[bucket]!++

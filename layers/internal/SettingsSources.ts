@@ -1,6 +1,7 @@
 /**
- * Collects settings from flags, environment variables and a config file into options, and remembers what the user
- * called each one so that errors speak in those words. A flag is stronger than a variable, that than the file.
+ * Collects settings from flags, environment variables, a file of such variables and a config file into options, and
+ * remembers what the user called each one so that errors speak in those words. A flag is stronger than a variable, that
+ * than one of the .env file, that than the config file; a profile of the config file is stronger than the rest of it.
  *
  * Checks names only; values are checked by src/schema/Settings.ts. Never reads `process`: the caller hands it over.
  */
@@ -10,16 +11,30 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as Settings from "../../src/schema/Settings.ts"
+import * as EnvFile from "./EnvFile.ts"
 
 /** What the user wrote, as text. */
 export interface Sources {
   /** Flags by the setting's key; a list for repeatable ones. */
   readonly flags: Readonly<Record<string, string | ReadonlyArray<string>>>
   readonly env: Readonly<Record<string, string | undefined>>
+  /**
+   * Whether `.env` and `slipway.toml` of the current directory are read where no other is named. Default: false, or true
+   * where an expression is served. Only for who runs a program anyway: such files say what is loaded and where is written.
+   */
+  readonly discover?: boolean
+  /** Whether somebody watches, who is in development then. Default: false. */
+  readonly isTerminal?: boolean
+}
+
+/** A config file that was read. */
+export interface ConfigFile {
+  readonly path: string
+  readonly profile: string | undefined
 }
 
 /** Options for `Settings.resolve` and `Settings.resolveCommand`, and where they came from. */
-export interface Collected {
+export interface Collected extends Settings.Origins {
   readonly server: Settings.ServerOptions
   readonly command: Settings.CommandOptions
   /** What the user called a setting, for errors. */
@@ -28,6 +43,10 @@ export interface Collected {
   readonly isSet: (key: string) => boolean
   /** Remarks for the log: variables that look like settings and are none. */
   readonly warnings: ReadonlyArray<string>
+  readonly configFile: ConfigFile | undefined
+  readonly envFile: string | undefined
+  /** Variables of the .env file that the environment lacks: those that the application should find there. */
+  readonly variables: Readonly<Record<string, string>>
 }
 
 interface Given {
@@ -36,6 +55,7 @@ interface Given {
 }
 
 type Source = Map<string, Given>
+type Variables = Readonly<Record<string, string | undefined>>
 
 const fail = (reason: Settings.SettingsErrorReason) => new Settings.SettingsError({ reason })
 
@@ -56,26 +76,72 @@ const fromFlags = (flags: Sources["flags"]): Source => {
 const isMeant = (entry: Settings.Entry, text: string): boolean =>
   text !== "" || Option.isSome(Schema.decodeUnknownOption(entry.kind.schema)(""))
 
-const fromEnv = (env: Sources["env"], namesOf: (entry: Settings.Entry) => ReadonlyArray<string>): Source => {
+const fromVariables = (
+  variables: Variables,
+  namesOf: (entry: Settings.Entry) => ReadonlyArray<string>,
+  place: string
+): Source => {
   const source: Source = new Map()
   for (const entry of Settings.entries) {
     for (const name of namesOf(entry)) {
-      const text = env[name]
-      if (text !== undefined && isMeant(entry, text)) give(source, entry, text, name)
+      const text = variables[name]
+      if (text !== undefined && isMeant(entry, text)) give(source, entry, text, name + place)
     }
   }
   return source
 }
 
-const strayVariables = (env: Sources["env"]): Array<string> => {
+/** A variable of the setting's own name is stronger than one that other programs read as well. */
+const fromEnv = (variables: Variables, place = ""): Source =>
+  override(
+    fromVariables(variables, (entry) => entry.weakerEnv ?? [], place),
+    fromVariables(variables, (entry) => [entry.env], place)
+  )
+
+/** Heard, but no setting: says whether this is a container, see Surroundings.ts. */
+const otherVariable = "SLIPWAY_CONTAINER"
+
+const strayVariables = (variables: Variables, place = ""): Array<string> => {
   const known = Settings.entries.map((entry) => entry.env)
-  return Object.keys(env).filter((name) => name.startsWith("SLIPWAY_") && !known.includes(name)).map((name) => {
+  const isStray = (name: string) => name.startsWith("SLIPWAY_") && name !== otherVariable && !known.includes(name)
+  return Object.keys(variables).filter(isStray).map((name) => {
     const nearest = Settings.nearest(name, known)
-    return `The environment variable ${name} is no setting.${nearest === undefined ? "" : ` Did you mean ${nearest}?`}`
+    const hint = nearest === undefined ? "" : ` Did you mean ${nearest}?`
+    return `The environment variable ${name}${place} is no setting.${hint}`
   })
 }
 
+// ---- the .env file
+
+const defaultEnvFile = ".env"
+
+const readEnvFile = Effect.fnUntraced(function*(path: string) {
+  const fs = yield* FileSystem.FileSystem
+  const unreadable = (problem: string) => fail({ _tag: "EnvFileUnreadable", path, problem })
+  const content = yield* Effect.mapError(fs.readFileString(path), (error) => unreadable(readProblem(error)))
+  return yield* Effect.fromResult(Result.mapError(EnvFile.parse(content), unreadable))
+})
+
+/** What a program named, what was found, or nothing. A named file is read even if it is not there, which fails. */
+const choose = Effect.fnUntraced(function*(
+  given: Given | undefined,
+  discover: boolean,
+  candidates: ReadonlyArray<string>
+) {
+  if (typeof given?.value === "string") return [given.value]
+  if (given?.value === false || !discover) return []
+  const fs = yield* FileSystem.FileSystem
+  return yield* Effect.filter(candidates, (path) => Effect.orElseSucceed(fs.exists(path), () => false))
+})
+
+// ---- the config file
+
+const defaultConfigFiles = ["slipway.toml", "slipway.yaml", "slipway.yml", "slipway.json"]
+
 const problemOf = (cause: unknown): string => cause instanceof Error ? cause.message : String(cause)
+
+const readProblem = (error: { readonly reason: { readonly _tag: string }; readonly message: string }): string =>
+  error.reason._tag === "NotFound" ? "there is no such file" : error.message
 
 const parse = Effect.fnUntraced(function*(path: string, content: string) {
   const unreadable = (cause: unknown) =>
@@ -97,54 +163,163 @@ const parse = Effect.fnUntraced(function*(path: string, content: string) {
   }
 })
 
-const fromFile = Effect.fnUntraced(function*(path: string) {
-  const fs = yield* FileSystem.FileSystem
-  const content = yield* Effect.mapError(fs.readFileString(path), (error) =>
-    fail({
-      _tag: "ConfigFileUnreadable",
-      path,
-      problem: error.reason._tag === "NotFound" ? "there is no such file" : error.message
-    }))
-  const parsed = yield* parse(path, content)
-  if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) {
-    return yield* fail({ _tag: "ConfigFileUnreadable", path, problem: "it must hold option names with values" })
-  }
+const isTable = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
+const fileEntries = Settings.entries.filter((entry) => entry.notInFile !== true)
+
+const fromTable = (table: Readonly<Record<string, unknown>>, place: string) => {
   const source: Source = new Map()
-  const entries = Settings.entries.filter((entry) => entry.notInFile !== true)
-  for (const [key, raw] of Object.entries(parsed)) {
-    const entry = entries.find((candidate) => candidate.key === key)
+  for (const [key, raw] of Object.entries(table)) {
+    const entry = fileEntries.find((candidate) => candidate.key === key)
     if (entry === undefined) {
-      return yield* Settings.unknownOption(key, entries.map((candidate) => candidate.key), ` in ${path}`)
+      return Result.fail(Settings.unknownOption(key, fileEntries.map((candidate) => candidate.key), ` in ${place}`))
     }
-    give(source, entry, raw, `${key} in ${path}`)
+    give(source, entry, raw, `${key} in ${place}`)
   }
-  return source
+  return Result.succeed(source)
+}
+
+/** A config file, all of its names checked. */
+interface Read {
+  readonly path: string
+  readonly common: Source
+  readonly profiles: ReadonlyMap<string, Source>
+}
+
+const readConfig = Effect.fnUntraced(function*(path: string) {
+  const fs = yield* FileSystem.FileSystem
+  const unusable = (problem: string) => fail({ _tag: "ConfigFileUnreadable", path, problem })
+  const content = yield* Effect.mapError(fs.readFileString(path), (error) => unusable(readProblem(error)))
+  const parsed = yield* parse(path, content)
+  if (!isTable(parsed)) return yield* unusable("it must hold option names with values")
+  const { profiles: written = {}, ...common } = parsed
+  if (!isTable(written)) return yield* unusable("profiles must hold the names of profiles, each with options")
+  const profiles = new Map<string, Source>()
+  for (const [name, table] of Object.entries(written)) {
+    if (!isTable(table)) return yield* unusable(`its profile ${name} must hold option names with values`)
+    profiles.set(name, yield* Effect.fromResult(fromTable(table, `profile ${name} of ${path}`)))
+  }
+  const read: Read = { path, common: yield* Effect.fromResult(fromTable(common, path)), profiles }
+  return read
 })
 
+/** The mode that settings ask for, before any profile. A value that is none is refused later, by its name. */
+const modeIn = (source: Source, isTerminal: boolean): string => {
+  const isOn = (key: string): boolean => source.get(key)?.value === true
+  const env = source.get("env")?.value
+  return typeof env === "string"
+    ? env
+    : Settings.modeOf({ env: undefined, inspect: isOn("inspect"), reload: isOn("reload") }, isTerminal)
+}
+
+const withProfile = (
+  { common, path, profiles }: Read,
+  wanted: Given | undefined,
+  mode: string
+): Result.Result<readonly [source: Source, profile: string | undefined], Settings.SettingsError> => {
+  if (wanted === undefined) {
+    const profile = profiles.get(mode)
+    return Result.succeed(profile === undefined ? [common, undefined] : [override(common, profile), mode])
+  }
+  const name = String(wanted.value)
+  const profile = profiles.get(name)
+  if (profile !== undefined) return Result.succeed([override(common, profile), name])
+  const names = profiles.size === 0 ? "It has no profiles" : `It has ${[...profiles.keys()].join(", ")}`
+  const problem = `it has no profile ${JSON.stringify(name)}, which ${wanted.name} asks for. ${names}`
+  return Result.fail(fail({ _tag: "ConfigFileUnreadable", path, problem }))
+}
+
 // A stronger source that says where to listen replaces what a weaker one says: a platform's PORT must not forbid
-// --unix.
+// --unix. A switch that is off says nothing.
 const override = (weaker: Source, stronger: Source): Source => {
+  const says = (key: string): boolean => stronger.has(key) && stronger.get(key)!.value !== false
   const merged: Source = new Map(weaker)
-  for (const [one, two] of Settings.listenerConflicts) {
-    const replaced = (stronger.has(one) && merged.delete(two)) || (stronger.has(two) && merged.delete(one))
+  for (const { option, other } of Settings.exclusives) {
+    const replaced = (says(option) && merged.delete(other)) || (says(other) && merged.delete(option))
     if (replaced) merged.delete("unixMode")
   }
   for (const [key, given] of stronger) merged.set(key, given)
   return merged
 }
 
+const configOf = Effect.fnUntraced(function*(
+  stronger: Source,
+  discover: boolean,
+  isTerminal = false
+) {
+  const found = yield* choose(stronger.get("config"), discover, defaultConfigFiles)
+  const wanted = stronger.get("profile")
+  const [path, second] = found
+  if (path === undefined) {
+    if (wanted === undefined) return undefined
+    const problem = "belong together: without a config file there are no profiles"
+    return yield* fail({
+      _tag: "Conflict",
+      option: wanted.name,
+      other: stronger.get("config")?.name ?? "--config",
+      problem
+    })
+  }
+  if (second !== undefined) {
+    const problem = `there is ${second} as well. Name one with --config, or none with --no-config`
+    return yield* fail({ _tag: "ConfigFileUnreadable", path, problem })
+  }
+  const read = yield* readConfig(path)
+  const mode = modeIn(override(read.common, stronger), isTerminal)
+  const [source, profile] = yield* Effect.fromResult(withProfile(read, wanted, mode))
+  return { source, file: { path, profile } }
+})
+
+/**
+ * Checks what was collected, alone and together, and finds the mode.
+ *
+ * **Fails with** `SettingsError`, the first there is.
+ */
+export const resolve = (
+  collected: Collected,
+  { app, isTerminal = false }: Pick<Sources, "isTerminal"> & Pick<Settings.Call, "app"> = {}
+): Result.Result<Settings.Call, Settings.SettingsError> => {
+  const { nameOf } = collected
+  const command = Settings.resolveCommand(collected.command, nameOf)
+  if (Result.isFailure(command)) return Result.fail(command.failure)
+  const server = Settings.resolve(collected.server, nameOf)
+  if (Result.isFailure(server)) return Result.fail(server.failure)
+  const mode = Settings.modeOf(command.success, isTerminal)
+  const call: Settings.Call = { app, command: command.success, mode, server: server.success }
+  return Option.match(Settings.problemOf(call, collected), {
+    onNone: () => Result.succeed(call),
+    onSome: Result.fail
+  })
+}
+
+/** The files that settings came from, in words, for the log. None: there is no such file. */
+export const filesOf = ({ configFile, envFile }: Collected): Option.Option<string> => {
+  const config = configFile?.profile === undefined ? configFile?.path : `${configFile.path} (${configFile.profile})`
+  const files = [config, envFile].filter((file) => file !== undefined)
+  return files.length === 0 ? Option.none() : Option.some(files.join(" and "))
+}
+
 /**
  * Reads every source and merges them.
  *
- * **Fails with** `SettingsError` when the config file cannot be read or has a key that is no setting.
+ * **Fails with** `SettingsError` when a file cannot be read or has a key that is no setting, when there are two config
+ * files to choose from, or when there is no such profile.
  */
 export const collect = Effect.fnUntraced(function*(sources: Sources) {
+  const { env } = sources
   const flags = fromFlags(sources.flags)
-  const env = fromEnv(sources.env, (entry) => [entry.env])
-  const weakerEnv = fromEnv(sources.env, (entry) => entry.weakerEnv ?? [])
-  const config = flags.get("config") ?? env.get("config")
-  const file = typeof config?.value === "string" ? yield* fromFile(config.value) : new Map<string, Given>()
-  const merged = [weakerEnv, env, flags].reduce(override, file)
+  const own = override(fromEnv(env), flags)
+  const discover = sources.discover === true || own.has("eval")
+  const [envFile] = yield* choose(own.get("envFile"), discover, [defaultEnvFile])
+  const read: Variables = envFile === undefined ? {} : yield* readEnvFile(envFile)
+  const variables = Object.fromEntries(
+    Object.entries(read).flatMap(([name, text]) => env[name] === undefined && text !== undefined ? [[name, text]] : [])
+  )
+  const place = ` in ${envFile}`
+  const stronger = override(fromEnv(variables, place), own)
+  const config = yield* configOf(stronger, discover, sources.isTerminal)
+  const merged = override(config?.source ?? new Map(), stronger)
 
   const group = (name: Settings.Entry["group"]): Record<string, unknown> =>
     Object.fromEntries(
@@ -159,7 +334,10 @@ export const collect = Effect.fnUntraced(function*(sources: Sources) {
     command: group("command"),
     nameOf: (key) => merged.get(key)?.name ?? key,
     isSet: (key) => merged.has(key),
-    warnings: strayVariables(sources.env)
+    warnings: [...strayVariables(env), ...strayVariables(variables, place)],
+    configFile: config?.file,
+    envFile,
+    variables
   }
   return collected
 })

@@ -191,7 +191,15 @@ export class SseExchange extends ClientExchange<Contract.SseExchange> implements
   // ---- ends from outside
 
   override shutdown(): void {
-    if (this.mode === "open") this.disconnect("server_shutdown")
+    super.shutdown()
+    if (this.mode !== "open" || this.ended) return
+    const { retryMillis } = this.core.drain
+    if (retryMillis > 0) {
+      // WHATWG HTML section 9.2.6: counts by itself; an event without data reaches nobody.
+      const retry = `retry: ${retryMillis}\n\n`
+      this.writePiece(retry, retry.length)
+    }
+    this.disconnect("server_shutdown")
   }
 
   /** Where the stream is whole so far, the client sees its end and not a broken connection. */

@@ -10,6 +10,7 @@ import * as Tls from "node:tls"
 import type { ServerSettings } from "../../src/schema/Settings.ts"
 import { SettingsError } from "../../src/schema/Settings.ts"
 import { ServerError } from "../../src/service/Server.ts"
+import { inModule } from "./LogLevels.ts"
 import * as TlsFiles from "./TlsFiles.ts"
 import { fromSettings } from "./WireSettings.ts"
 
@@ -128,10 +129,10 @@ export const make = Effect.fnUntraced(function*(settings: ServerSettings): Effec
 
   const look = Effect.suspend(() => {
     if (TlsFiles.fingerprint(settings) === seen) return Effect.void
-    return Effect.matchEffect(load, {
+    return inModule("Tls")(Effect.matchEffect(load, {
       onFailure: (error) => Effect.logError(`The TLS files have changed, but those in use are kept. ${error.message}`),
       onSuccess: () => Effect.logInfo("The TLS files have changed: new connections use them")
-    })
+    }))
   })
 
   yield* checkCiphers(settings)

@@ -11,6 +11,7 @@ import * as Crypto from "node:crypto"
 import * as Fs from "node:fs"
 import type { ServerSettings } from "../../src/schema/Settings.ts"
 import { ServerError } from "../../src/service/Server.ts"
+import { inModule } from "./LogLevels.ts"
 
 /** A certificate chain and its key, in PEM. */
 export interface KeyPair {
@@ -172,7 +173,7 @@ export const read = Effect.fnUntraced(function*(settings: ServerSettings) {
       throw error
     }
   })
-  yield* Effect.forEach(warnings, (warning) => Effect.logWarning(warning), { discard: true })
+  yield* Effect.forEach(warnings, (warning) => inModule("Tls")(Effect.logWarning(warning)), { discard: true })
   return credentials
 })
 

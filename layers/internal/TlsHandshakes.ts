@@ -5,10 +5,12 @@
  *
  * Owns a connection until it hands it over. Its clock is the server's; Node's own timer is set beyond reach.
  */
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type * as Net from "node:net"
 import * as Tls from "node:tls"
+import { inModule } from "./LogLevels.ts"
 import { clientText, type Peer } from "./Peer.ts"
 import type { ServerCore } from "./ServerCore.ts"
 import { handshakeRecord, readServerName } from "./TlsClientHello.ts"
@@ -20,6 +22,8 @@ const httpStart = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}(?: |$)/
 /** How long a client that spoke plain HTTP is listened to after its answer, and how much it may still say. */
 const closingMillis = 2_000
 const closingBytes = 1_048_576
+/** How long handshakes may take that are under way when the server stops: their clients have found somebody. */
+const lastMillis = 500
 /** Node's longest timer: 24 days. */
 const neverMillis = 0x7fffffff
 
@@ -47,6 +51,8 @@ export class TlsHandshakes {
   private readonly core: ServerCore
   private readonly contexts: TlsContexts.TlsContexts
   private readonly underWay = new Map<Net.Socket, Handshake>()
+  /** Done when none is left, once the server stops. */
+  private gone: Deferred.Deferred<void> | undefined = undefined
   private readonly engines = new WeakMap<TlsContexts.Identity, Tls.Server>()
 
   constructor(core: ServerCore, contexts: TlsContexts.TlsContexts) {
@@ -152,7 +158,6 @@ export class TlsHandshakes {
       socket.destroy()
       return
     }
-    this.underWay.delete(raw)
     raw.off("close", handshake.onClose)
     socket.allowHalfOpen = true
     // Node gives the options of a socket no way to its TLS layer; without this, small watermarks are never reached.
@@ -160,6 +165,12 @@ export class TlsHandshakes {
       highWaterMark: this.core.settings.writeHighWaterMark
     })
     this.core.accept(socket, new TlsPeer(handshake.peer, socket, handshake.identity.leaf))
+    this.forget(raw)
+  }
+
+  private forget(socket: Net.Socket): void {
+    this.underWay.delete(socket)
+    if (this.gone !== undefined && this.underWay.size === 0) Deferred.doneUnsafe(this.gone, Effect.void)
   }
 
   // ---- handshakes that come to nothing
@@ -172,7 +183,7 @@ export class TlsHandshakes {
   }
 
   private closed(handshake: Handshake): void {
-    this.underWay.delete(handshake.socket)
+    this.forget(handshake.socket)
     if (handshake.begun) this.end(handshake, "TlsHandshakeFailed", "the client closed the connection")
   }
 
@@ -181,7 +192,7 @@ export class TlsHandshakes {
     if (handshake.over) return
     handshake.over = true
     this.core.metrics.refuse(kind)
-    this.core.log(Effect.logDebug(`No TLS with ${clientText(handshake.peer)}: ${problem}`))
+    this.core.log(inModule("Tls")(Effect.logDebug(`No TLS with ${clientText(handshake.peer)}: ${problem}`)))
   }
 
   private refusePlain(handshake: Handshake, start: string): void {
@@ -231,7 +242,17 @@ export class TlsHandshakes {
     }
   }
 
-  close(): void {
+  /** Nobody new comes: lets those that are under way come to their end, for a moment, and cuts the others. */
+  get lastOnes(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (this.underWay.size === 0) return Effect.void
+      const gone = this.gone = Deferred.makeUnsafe<void>()
+      const millis = Math.min(lastMillis, this.core.settings.shutdownTimeoutMillis)
+      return Effect.map(Effect.timeoutOption(Deferred.await(gone), millis), () => this.cut())
+    })
+  }
+
+  private cut(): void {
     for (const handshake of this.underWay.values()) {
       handshake.over = true
       handshake.socket.destroy()
@@ -257,11 +278,11 @@ export const make = (
   Effect.gen(function*() {
     const handshakes = yield* Effect.acquireRelease(
       Effect.sync(() => new TlsHandshakes(core, contexts)),
-      (handshakes) => Effect.sync(() => handshakes.close())
+      (handshakes) => handshakes.lastOnes
     )
     const sweep = Effect.catchCause(
       Effect.sync(() => handshakes.sweep()),
-      (cause) => Effect.logError("A sweep of the TLS handshakes failed", cause)
+      (cause) => inModule("Tls")(Effect.logError("A sweep of the TLS handshakes failed", cause))
     )
     yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(handshakes.sweepMillis), sweep)))
     yield* Effect.forkScoped(contexts.watch)

@@ -4,8 +4,10 @@
  *
  * Attribute names are OpenTelemetry's HTTP semantic conventions.
  */
+import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Headers from "effect/http/Headers"
 import * as HttpTraceContext from "effect/http/HttpTraceContext"
 import * as Option from "effect/Option"
@@ -19,8 +21,16 @@ type HeaderList = ReadonlyArray<readonly [name: string, value: string]>
 export const isTracing = (context: Context.Context<never>): boolean =>
   Context.get(context, Tracer.Tracer) !== Context.get(Context.empty(), Tracer.Tracer)
 
-const remoteParent = (headers: HeaderList): Tracer.ExternalSpan | undefined =>
-  Option.getOrUndefined(HttpTraceContext.fromHeaders(Headers.fromInput(headers)))
+/** Looks at the names first: for a JSON access log this is asked for every request, and most have none of them. */
+const remoteParent = (headers: HeaderList): Tracer.ExternalSpan | undefined => {
+  for (const line of headers) {
+    const name = line[0]
+    if (name === "traceparent" || name === "b3" || name === "x-b3-traceid") {
+      return Option.getOrUndefined(HttpTraceContext.fromHeaders(Headers.fromInput(headers)))
+    }
+  }
+  return undefined
+}
 
 /** Runs an exchange in a span that continues the client's trace, or begins one. */
 export const inSpan = (
@@ -45,16 +55,28 @@ export const inSpan = (
     }
   }, (span) => {
     exchange.span = span
-    return Effect.ensuring(
+    return Effect.onExit(
       Effect.withParentSpan(effect, span, { captureStackTrace: false }),
-      Effect.sync(() => {
-        // An application that ends before it has answered is answered for: with 500.
-        const status = exchange.ended || exchange.isCommitted ? exchange.status : 500
-        if (status !== 0) span.attribute("http.response.status_code", status)
-        if (exchange.disconnectReason !== undefined) span.attribute("error.type", exchange.disconnectReason)
-      })
+      (exit) => Effect.clockWith((clock) => Effect.sync(() => finish(exchange, span, exit, clock)))
     )
   })
+}
+
+/** An answer of 500 and above is an error of ours whoever gave it; a span is one only when it ends with a failure. */
+const finish = (
+  exchange: ClientExchange,
+  span: Tracer.Span,
+  exit: Exit.Exit<void, unknown>,
+  clock: Clock.Clock
+): void => {
+  // An application that ends before it has answered is answered for: with 500.
+  const status = exchange.ended || exchange.isCommitted ? exchange.status : 500
+  if (status !== 0) span.attribute("http.response.status_code", status)
+  if (exchange.disconnectReason !== undefined) span.attribute("error.type", exchange.disconnectReason)
+  else if (status >= 500) span.attribute("error.type", `${status}`)
+  if (status >= 500 && Exit.isSuccess(exit)) {
+    span.end(clock.currentTimeNanosUnsafe(), Exit.fail(`answered with ${status}`))
+  }
 }
 
 /** The trace that an exchange belongs to: its span's, or the one the client named. */

@@ -334,7 +334,8 @@ export class WebSocketExchange extends ClientExchange<Contract.WebSocketExchange
   }
 
   override shutdown(): void {
-    if (this.mode === "open") this.fail("server_shutdown", 1001, "")
+    super.shutdown()
+    if (this.mode === "open") this.fail("server_shutdown", this.core.drain.isRestart ? 1012 : 1001, "")
   }
 
   /** A connection that breaks after our own Close frame ends the session like any other answer to it. */

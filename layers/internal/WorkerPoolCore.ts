@@ -7,6 +7,7 @@
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type { Stats, WorkerPoolErrorReason } from "../../src/service/WorkerPool.ts"
+import { inModule } from "./LogLevels.ts"
 import { fromThrown, FromWorker, textOf, ToWorker } from "./WorkerMessage.ts"
 import { Alarm } from "./WorkerPoolAlarm.ts"
 import { type Job, JobQueue } from "./WorkerPoolJob.ts"
@@ -431,7 +432,9 @@ export class WorkerPoolCore {
       Effect.suspend(() => {
         this.alarm.stop()
         const { size } = this.workers
-        return size === 0 ? Effect.void : Effect.logWarning(`${size} workers of the pool cannot be ended`)
+        return size === 0
+          ? Effect.void
+          : inModule("WorkerPool")(Effect.logWarning(`${size} workers of the pool cannot be ended`))
       })
     )
   })

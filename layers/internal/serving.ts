@@ -3,8 +3,10 @@
  * safe and an end complete. A layer gives `listen` and gets connections accepted and the service made.
  */
 import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Random from "effect/Random"
 import * as Result from "effect/Result"
 import * as Scope from "effect/Scope"
@@ -13,7 +15,7 @@ import { resolve, type ServerOptions, type ServerSettings } from "../../src/sche
 import { type Address, Server, ServerError, type Stats } from "../../src/service/Server.ts"
 import * as Lifespan from "./Lifespan.ts"
 import { ServerCore } from "./ServerCore.ts"
-import { fromSettings } from "./WireSettings.ts"
+import { fromSettings, type WireSettings } from "./WireSettings.ts"
 
 /**
  * Starts listening until the scope closes; connections go to `core.accept` at once. When the scope closes no more are
@@ -31,6 +33,7 @@ const noStats: Stats = {
   totalExchanges: 0,
   totalRefused: 0,
   totalCut: 0,
+  isReady: false,
   isShuttingDown: false
 }
 
@@ -41,6 +44,18 @@ const noStats: Stats = {
  */
 export const flat = (context: Context.Context<never>): Context.Context<never> =>
   Context.makeUnsafe(new Map(context.mapUnsafe))
+
+/** Finalizers of the application: they get `disconnectGrace`, and then hold nothing up any more. */
+const atMost = ({ disconnectGraceMillis }: WireSettings, finalizers: Effect.Effect<void>): Effect.Effect<void> =>
+  Effect.flatMap(
+    Effect.forkDetach(finalizers, { startImmediately: true }),
+    (fiber) =>
+      fiber.pollUnsafe() ??
+        Effect.flatMap(Effect.timeoutOption(Fiber.await(fiber), disconnectGraceMillis), (exit) =>
+          exit._tag === "Some"
+            ? exit.value
+            : Effect.logWarning("Finalizers of the application did not end within disconnectGrace; not waited for"))
+  )
 
 /** Makes the Server service over a way to listen. **Fails with** `ServerError` for settings that cannot be used. */
 export const makeServer = Effect.fnUntraced(function*(
@@ -59,10 +74,16 @@ export const makeServer = Effect.fnUntraced(function*(
   let core: ServerCore | undefined
   let addresses: ReadonlyArray<Address> = []
   let serving = false
+  let isRestart = false
 
-  /** Finalizers run from the last to the first: accepting, connections, sweep, lifespan, the application's own scope. */
+  /**
+   * Finalizers run from the last to the first: readiness, accepting, connections, sweep, lifespan, the application's own
+   * scope.
+   */
   const start = Effect.fnUntraced(function*(app: App<unknown, never>, scope: Scope.Scope) {
-    const context = flat(Context.add(yield* Effect.context<never>(), Scope.Scope, yield* Scope.fork(scope)))
+    const finalizers = yield* Scope.make()
+    yield* Scope.addFinalizerExit(scope, (exit) => atMost(wireSettings, Scope.close(finalizers, exit)))
+    const context = flat(Context.add(yield* Effect.context<never>(), Scope.Scope, finalizers))
     const state = yield* Lifespan.start(app, wireSettings, context, scope)
     const started = new ServerCore({
       settings: wireSettings,
@@ -76,14 +97,24 @@ export const makeServer = Effect.fnUntraced(function*(
     yield* Effect.forkIn(started.sweeping, scope, { startImmediately: true })
     yield* Scope.addFinalizer(scope, started.stop)
     addresses = yield* Scope.provide(listen(started, settings), scope)
-    started.hasListened = true
+    started.hasListened = started.isReady = true
     yield* Scope.addFinalizer(scope, Effect.sync(() => void (addresses = [])))
+    yield* Scope.addFinalizer(scope, Effect.suspend(() => leave(started)))
   })
+
+  /** Who asks for our readiness learns that it goes, before anybody is turned away. At a restart nobody has to learn it. */
+  const leave = (started: ServerCore): Effect.Effect<void> => {
+    started.isReady = false
+    started.drain.isRestart = isRestart
+    return isRestart || Duration.isZero(settings.preStopDelay) ? Effect.void : Effect.sleep(settings.preStopDelay)
+  }
 
   return Server.of({
     addresses: Effect.sync(() => addresses),
     stats: Effect.sync(() => core?.stats ?? noStats),
+    connections: (limit) => Effect.sync(() => core?.describe(limit) ?? []),
     reload: Effect.void,
+    restarting: Effect.sync(() => void (isRestart = true)),
     serve: Effect.fnUntraced(function*<E, R>(app: App<E, R>) {
       if (serving) return yield* Effect.fail(new ServerError({ reason: { _tag: "AlreadyServing" } }))
       serving = true

@@ -9,6 +9,8 @@ import { work } from "./drivers/work.mjs"
  * @property {number} requests answers or messages that arrived whole
  * @property {number} seconds
  * @property {number} errors refused, cut or late connections, and wrong answers
+ * @property {number} [p50Millis] half of the answers came within this time, under full load
+ * @property {number} [p99Millis]
  *
  * @typedef {object} Session a generator that is ready to begin
  * @property {(seconds: number) => Promise<Load>} run once

@@ -11,6 +11,7 @@ import { contentTypeOf } from "./response.mjs"
  * @property {import("./scenarios.mjs").Exchange} request
  * @property {number} pipeline
  * @property {boolean} secure
+ * @property {boolean} close a new connection for each request
  * @property {number} connections
  * @property {number} durationMillis
  */
@@ -39,8 +40,15 @@ export const drive = async (generator, job) => {
 const bundledCommand = (job) => [process.execPath, here("generator.mjs"), JSON.stringify(job)]
 
 /** @param {Job} job */
-const wrkCommand = ({ connections, durationMillis, pipeline, port, request, secure }) => {
+const wrkCommand = ({ close, connections, durationMillis, pipeline, port, request, secure }) => {
   const load = ["-t", "1", "-c", `${connections}`, "-d", `${Math.round(durationMillis / 1000)}s`]
-  const script = [request.method, request.path, request.body, contentTypeOf(request), `${pipeline}`]
+  const script = [
+    request.method,
+    request.path,
+    request.body,
+    contentTypeOf(request),
+    `${pipeline}`,
+    close ? "close" : ""
+  ]
   return ["wrk", ...load, "-s", here("wrk.lua"), `http${secure ? "s" : ""}://127.0.0.1:${port}`, "--", ...script]
 }

@@ -81,6 +81,7 @@ const throughputTable = ({ measured, scenario }) => {
   const fine = measured.filter(({ problem }) => problem === undefined)
   const base = baseOf(fine)
   if (base === undefined) return "Nothing was measured."
+  const hasLatency = fine.every(({ rounds }) => rounds.every(({ p99Millis }) => p99Millis !== undefined))
   const rows = fine.map(({ rounds, server }) => {
     const cpu = column(rounds, "cpuMicros")
     return [
@@ -89,12 +90,14 @@ const throughputTable = ({ measured, scenario }) => {
       ratio(cpu, column(base.rounds, "cpuMicros")).toFixed(2),
       percent(spread(cpu)),
       Math.round(median(column(rounds, "requestsPerSecond"))).toLocaleString("en-US"),
-      percent(median(column(rounds, "busy")))
+      percent(median(column(rounds, "busy"))),
+      ...hasLatency ? ["p50Millis", "p99Millis"].map((field) => median(column(rounds, field)).toFixed(2)) : []
     ]
   })
   const others = Math.max(...fine.flatMap(({ rounds }) => column(rounds, "others")))
   const units = scenario.unit.replace(/y$/, "ie") + "s"
-  const head = ["server", `CPU µs/${scenario.unit}`, `to ${base.server}`, "spread", `${units}/s`, "busy"]
+  const times = hasLatency ? ["p50 ms", "p99 ms"] : []
+  const head = ["server", `CPU µs/${scenario.unit}`, `to ${base.server}`, "spread", `${units}/s`, "busy", ...times]
   const warning = `The machine was not quiet: other processes took up to ${percent(others)} of a core.`
   return [
     table([head, ...rows]),

@@ -111,8 +111,10 @@ export const contentTypeOf = ({ contentType = "application/octet-stream" }) => c
  *
  * @param {import("./scenarios.mjs").Exchange} request
  */
-export const requestBytes = (request) => {
+export const requestBytes = (request, close = false) => {
   const { body, method, path } = request
   const fields = `Content-Type: ${contentTypeOf(request)}\r\nContent-Length: ${body.length}\r\n`
-  return `${method} ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n${body === "" ? "" : fields}\r\n${body}`
+  return `${method} ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n${close ? "Connection: close\r\n" : ""}${
+    body === "" ? "" : fields
+  }\r\n${body}`
 }

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 
 /**
- * @typedef {"http" | "routes" | "rpc" | "express" | "ws" | "sse" | "h2" | "tls" | "callbacks" | "streams" | "redis" | "pool"} Wire what a server and a scenario have in
+ * @typedef {"http" | "log" | "routes" | "rpc" | "express" | "ws" | "sse" | "h2" | "tls" | "callbacks" | "streams" | "redis" | "pool"} Wire what a server and a scenario have in
  *   common
  *
  * @typedef {object} Contestant
@@ -46,6 +46,9 @@ export const roster = [
   contestant("effect"),
   contestant("slipway-effect"),
   contestant("bun"),
+  contestant("off", ["log"], "slipway"),
+  contestant("combined", ["log"], "slipway-all"),
+  contestant("json", ["log"], "slipway-log-json"),
   contestant("slipway-10", ["routes"], "slipway-routes-10"),
   contestant("slipway-1000", ["routes"], "slipway-routes-1000"),
   contestant("fastify-10", ["routes"], "fastify-routes-10"),

@@ -32,6 +32,8 @@ import { hello, large, streamPiece, streamPieces } from "./servers/common.mjs"
  * @property {"http"} driver
  * @property {Exchange} request
  * @property {number} pipeline requests written at once on each connection
+ * @property {number} [connections] held open all the time. Default 64
+ * @property {boolean} [close] a new connection for each request
  * @property {boolean} secure over TLS
  * @property {Buffer} answer the body of the 200 that is expected
  * @property {boolean} [anyOrder] the answer is JSON, and its members may stand in another order
@@ -131,6 +133,23 @@ const overHttp = [
     answer: Buffer.from(hello),
     canned: true
   },
+  ...[10, 100, 500].map((connections) => ({
+    ...usual,
+    name: `hello-${connections}`,
+    title: `hello on ${connections} connections`,
+    request: getHello,
+    connections,
+    answer: Buffer.from(hello),
+    canned: true
+  })),
+  {
+    ...usual,
+    name: "hello-close",
+    title: "hello, a new connection for each request",
+    request: getHello,
+    close: true,
+    answer: Buffer.from(hello)
+  },
   {
     kind: "idle",
     wire: "http",
@@ -155,6 +174,18 @@ const overHttp = [
  * @type {ReadonlyArray<Scenario>}
  */
 const withToolkit = [
+  {
+    ...usual,
+    wire: "log",
+    name: "access-log",
+    title: "hello without an access log, and with buffered ones",
+    request: getHello,
+    bars: [
+      { server: "combined", peer: "off", most: 1.08 },
+      { server: "json", peer: "off", most: 1.08 }
+    ],
+    answer: Buffer.from(hello)
+  },
   {
     ...usual,
     wire: "routes",

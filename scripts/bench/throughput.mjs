@@ -10,6 +10,8 @@ import { othersCpuSeconds, startServer } from "./process.mjs"
  * @property {number} cpuMicros CPU time of the server per completed request
  * @property {number} requestsPerSecond
  * @property {number} busy CPU time of the server by elapsed time; well below 1 means that it was not the limit
+ * @property {number} [p50Millis] of latency under full load, where the generator tells
+ * @property {number} [p99Millis]
  * @property {number} others CPU time of everything that is no part of the benchmark, by elapsed time: 1 is a whole core
  *
  * @typedef {object} Measured
@@ -54,6 +56,8 @@ export const measureThroughput = async (scenario, contestants, options, report) 
         cpuMicros: cpu / load.requests * 1e6,
         requestsPerSecond: load.requests / load.seconds,
         busy: cpu / load.seconds,
+        p50Millis: load.p50Millis,
+        p99Millis: load.p99Millis,
         others: Math.max(0, others) / (performance.now() - since) * 1000
       }
     } finally {

@@ -1,7 +1,7 @@
 /** What one line of the access log is made of. */
 import type { HttpScope, SseScope, WebSocketScope } from "./Scope.ts"
 
-/** One finished exchange, or one request that was refused before it became one. Valid only during `write`. */
+/** One finished exchange, or one request that was refused before it became one. Stays as it is. */
 export interface AccessLogEntry {
   /** What arrived; `undefined` when the request could not be parsed. */
   readonly scope: HttpScope | WebSocketScope | SseScope | undefined

@@ -14,6 +14,7 @@ import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
 import * as SchemaTransformation from "effect/SchemaTransformation"
 import * as AccessLogFormat from "./AccessLogFormat.ts"
+import * as SyslogTarget from "./SyslogTarget.ts"
 
 /** How a value of one kind is checked, decoded and written. The server uses an `A`, a program may write an `I`. */
 export interface Kind<A, I> {
@@ -28,6 +29,14 @@ export interface Kind<A, I> {
   readonly fromText: (raw: unknown) => unknown
   /** Repeatable as a flag, comma-separated in the environment, an array in a config file. */
   readonly isList?: true
+  /** As a flag it takes no value: there it is on, and off with `no-` before its name. */
+  readonly isSwitch?: true
+  /** Writes a value for people, in words that `fromText` reads; secrets are hidden. Default: `String`. */
+  readonly toText?: (value: A) => string
+  /** All texts that are worth offering. */
+  readonly choices?: ReadonlyArray<string>
+  /** What a shell offers to complete the text. */
+  readonly completes?: "file" | "folder"
 }
 
 /**
@@ -56,14 +65,40 @@ export const text = (metavar: string, expected: string, test: (value: string) =>
 /** A host to listen on. */
 export const host = text("HOST", "a host name or an IP address", (value) => /^[^\s/[\]]+$/.test(value))
 
-/** A path in the file system. */
-export const path = text("PATH", "a path", (value) => value !== "" && !value.includes("\0"))
+const isPath = (value: string): boolean => value !== "" && !value.includes("\0")
+
+/** A path of a file, there or yet to come. */
+export const path: Kind<string, string> = { ...text("PATH", "a path", isPath), completes: "file" }
+
+/** A path of a folder. */
+export const folder: Kind<string, string> = { ...path, completes: "folder" }
+
+/** Who writes a truth value means one, and no file of that name. */
+const noneIsFalse = (raw: unknown): unknown => raw === "none" || raw === "false" || raw === "off" ? false : raw
+const falseIsNone = (value: string | false): string => value === false ? "none" : value
+
+/** A file to read, `false` (in text: `none`) for none, not even the one that would be found. */
+export const optionalFile: Kind<string | false, string | false> = {
+  schema: Schema.Union([Schema.String.check(Schema.makeFilter(isPath)), Schema.Literal(false)]),
+  expected: `a path, or "none"`,
+  metavar: "PATH",
+  fromText: noneIsFalse,
+  toText: falseIsNone,
+  completes: "file"
+}
 
 /** A value that may stand in a header. */
 export const headerValue = text(
   "TEXT",
   "a header value: visible characters, no line breaks, no blanks at the ends",
   (value) => /^(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?$/.test(value)
+)
+
+/** A path on the server, compared with that of a request as it is. */
+export const urlPath = text(
+  "PATH",
+  "a path that begins with / and has no query",
+  (value) => /^\/[A-Za-z0-9\-._~!$&'()*+,;=:@/]*$/.test(value)
 )
 
 /** A mount point. One that began with two slashes would be a host to whoever follows a redirect. */
@@ -128,7 +163,11 @@ export const duration: Kind<Duration.Duration, Duration.Input> = {
   ),
   expected: `a length of time of 0 or more, such as "30 seconds" or "500 millis" (in text, a bare number is seconds)`,
   metavar: "SECONDS",
-  fromText: (raw) => typeof raw === "number" || decimalFraction.test(String(raw)) ? `${raw} seconds` : String(raw)
+  fromText: (raw) => typeof raw === "number" || decimalFraction.test(String(raw)) ? `${raw} seconds` : String(raw),
+  toText: (value) => {
+    const millis = Duration.toMillis(value)
+    return millis % 1000 === 0 ? `${millis / 1000} seconds` : `${millis} millis`
+  }
 }
 
 /** One of a few words. */
@@ -136,15 +175,23 @@ export const oneOf = <const L extends ReadonlyArray<string>>(literals: L): Kind<
   schema: Schema.Literals(literals),
   expected: `${literals.slice(0, -1).join(", ")} or ${literals[literals.length - 1]}`,
   metavar: literals.join("|"),
-  fromText: asIs
+  fromText: asIs,
+  choices: literals
 })
+
+/** More of them help no machine, and a typing error starts no thousands. */
+export const maxWorkers = 1024
 
 /** How many workers: a number, or `auto`. */
 export const workers: Kind<number | "auto", number | "auto"> = {
-  schema: Schema.Union([Schema.Literal("auto"), Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1024 }))]),
-  expected: "auto, or a whole number from 1 to 1024",
+  schema: Schema.Union([
+    Schema.Literal("auto"),
+    Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: maxWorkers }))
+  ]),
+  expected: `auto, or a whole number from 1 to ${maxWorkers}`,
   metavar: "NUMBER|auto",
-  fromText: numberFromText
+  fromText: numberFromText,
+  choices: ["auto"]
 }
 
 const truths: { readonly [text: string]: boolean } = { on: true, true: true, off: false, false: false }
@@ -154,8 +201,53 @@ export const toggle: Kind<boolean, boolean> = {
   schema: Schema.Boolean,
   expected: "on or off",
   metavar: "on|off",
-  fromText: (raw) => typeof raw === "string" && Object.hasOwn(truths, raw) ? truths[raw] : raw
+  fromText: (raw) => typeof raw === "string" && Object.hasOwn(truths, raw) ? truths[raw] : raw,
+  toText: (on) => on ? "on" : "off",
+  choices: ["on", "off"]
 }
+
+/** A toggle whose flag takes no value. */
+export const flag: Kind<boolean, boolean> = { ...toggle, isSwitch: true }
+
+/** Several texts, such as patterns of file names. */
+export const list = (metavar: string, expected: string): Kind<ReadonlyArray<string>, ReadonlyArray<string>> => ({
+  schema: Schema.Array(Schema.NonEmptyString).check(Schema.isMinLength(1)),
+  expected,
+  metavar,
+  fromText: (raw) => typeof raw === "string" ? raw.split(",").map((item) => item.trim()) : raw,
+  toText: (items) => items.join(","),
+  isList: true
+})
+
+/** Several folders. */
+export const folders: Kind<ReadonlyArray<string>, ReadonlyArray<string>> = {
+  ...list("FOLDER", "one or more folders"),
+  completes: "folder"
+}
+
+const moduleLevel = /^[^\s=]+=(?:debug|info|warn|error|none)$/
+
+/** Levels of the log by the name of a module. */
+export const moduleLevels: Kind<ReadonlyArray<string>, ReadonlyArray<string>> = {
+  ...list("MODULE=LEVEL", "one or more of module=level, where a level is debug, info, warn, error or none"),
+  schema: Schema.Array(Schema.String.check(Schema.makeFilter((item) => moduleLevel.test(item)))).check(
+    Schema.isMinLength(1)
+  )
+}
+
+/** Where to send something over HTTP. It may hold a password, which is not shown. */
+export const url: Kind<string, string> = {
+  ...text("URL", "an http or https URL", (value) => /^https?:\/\/[^\s/]/.test(value) && URL.canParse(value)),
+  toText: (value) => {
+    const parsed = new URL(value)
+    return parsed.username === "" && parsed.password === ""
+      ? value
+      : `${parsed.protocol}//${redacted}@${parsed.host}${parsed.pathname}${parsed.search}`
+  }
+}
+
+/** Stands for a value that nobody may see. */
+export const redacted = "<redacted>"
 
 /** Text that is never shown: kept as a `Redacted` from here on. */
 export const secret: Kind<Redacted.Redacted, string | Redacted.Redacted> = {
@@ -172,7 +264,8 @@ export const secret: Kind<Redacted.Redacted, string | Redacted.Redacted> = {
   ),
   expected: "a text that is not empty",
   metavar: "SECRET",
-  fromText: asIs
+  fromText: asIs,
+  toText: () => redacted
 }
 
 /** A certificate and its key, for the clients that name a host. */
@@ -192,6 +285,8 @@ const parseCertificate = (spec: unknown): NamedCertificate | undefined => {
   return parts === null ? undefined : { name: parts[1]!.toLowerCase(), cert: parts[2]!, key: parts[3]! }
 }
 
+const formatCertificate = ({ cert, key, name }: NamedCertificate): string => `${name}=${cert},${key}`
+
 const isCertificates = (input: unknown): input is ReadonlyArray<string> => {
   if (!Array.isArray(input) || input.length === 0) return false
   const names = new Set(input.map((spec) => parseCertificate(spec)?.name))
@@ -205,13 +300,14 @@ export const certificates: Kind<ReadonlyArray<NamedCertificate>, ReadonlyArray<s
       Schema.declare((input): input is ReadonlyArray<NamedCertificate> => Array.isArray(input)),
       SchemaTransformation.transform<ReadonlyArray<NamedCertificate>, ReadonlyArray<string>>({
         decode: (specs) => specs.map((spec) => parseCertificate(spec)!),
-        encode: (certificates) => certificates.map(({ cert, key, name }) => `${name}=${cert},${key}`)
+        encode: (certificates) => certificates.map(formatCertificate)
       })
     )
   ),
   expected: "one or more of name=cert.pem,key.pem, each name once",
   metavar: "NAME=CERT,KEY",
   fromText: (raw) => typeof raw === "string" ? raw.split(";").map((spec) => spec.trim()) : raw,
+  toText: (certificates) => certificates.map(formatCertificate).join(";"),
   isList: true
 }
 
@@ -250,6 +346,7 @@ export const proxies: Kind<ReadonlyArray<TrustedProxy>, ReadonlyArray<string>> =
   expected: `one or more of an IP address, a network such as 10.0.0.0/8 (no bits behind the prefix), "unix" or "*"`,
   metavar: "ADDRESS",
   fromText: (raw) => typeof raw === "string" ? raw.split(",").map((spec) => spec.trim()) : raw,
+  toText: (proxies) => proxies.map(String).join(","),
   isList: true
 }
 
@@ -273,7 +370,8 @@ export const fileMode: Kind<number, number | string> = {
   ),
   expected: `three octal digits in quotes, such as "0660"`,
   metavar: "OCTAL",
-  fromText: (raw) => typeof raw === "number" ? `${raw} (a number)` : raw
+  fromText: (raw) => typeof raw === "number" ? `${raw} (a number)` : raw,
+  toText: (mode) => `0${mode.toString(8).padStart(3, "0")}`
 }
 
 /** A file to write to, `-` for standard output, `false` (in text: `none`) for nowhere. */
@@ -281,7 +379,28 @@ export const destination: Kind<string | false, string | false> = {
   schema: Schema.Union([Schema.NonEmptyString, Schema.Literal(false)]),
   expected: `a file name, "-" for standard output, or "none"`,
   metavar: "FILE|-",
-  fromText: (raw) => raw === "none" ? false : raw
+  fromText: noneIsFalse,
+  toText: falseIsNone,
+  completes: "file"
+}
+
+const isDestination = (input: unknown): input is string | false =>
+  input === false || (typeof input === "string" && input !== ""
+    && (!SyslogTarget.isMeant(input) || Result.isSuccess(SyslogTarget.parse(input))))
+
+/** What `destination` has, and syslog: over UDP, or the daemon of this machine. */
+export const accessLog: Kind<string | false, string | false> = {
+  ...destination,
+  schema: Schema.declare(isDestination),
+  expected: `a file name, "-" for standard output, syslog://host:port, "syslog:" for this machine, or "none"`,
+  metavar: "FILE|-|SYSLOG",
+  explain: (input) =>
+    typeof input === "string" && SyslogTarget.isMeant(input)
+      ? Result.match(SyslogTarget.parse(input), {
+        onFailure: ({ problem }) => `syslog://host:port or syslog: (this one ${problem})`,
+        onSuccess: () => undefined
+      })
+      : undefined
 }
 
 /** A preset's name or a format string with known atoms only. */
@@ -290,6 +409,7 @@ export const accessLogFormat: Kind<string, string> = {
   expected: "a preset or a format string",
   metavar: "FORMAT",
   fromText: asIs,
+  choices: AccessLogFormat.presetNames,
   explain: (input) =>
     typeof input === "string"
       ? Result.match(AccessLogFormat.compile(input), {
@@ -317,7 +437,8 @@ export const parseListen = (spec: string): ListenSpec | undefined => {
   return scheme === "http" || scheme === "https" ? { ...address, scheme } : address
 }
 
-const formatListen = (spec: ListenSpec): string =>
+/** Writes a listen spec, for `parseListen`. */
+export const formatListen = (spec: ListenSpec): string =>
   spec._tag === "unix"
     ? `unix:${spec.path}`
     : `${spec.scheme === undefined ? "" : `${spec.scheme}://`}`
@@ -326,6 +447,24 @@ const formatListen = (spec: ListenSpec): string =>
 const isListenSpecs = (input: unknown): input is ReadonlyArray<string> =>
   Array.isArray(input) && input.length > 0
   && input.every((spec) => typeof spec === "string" && parseListen(spec) !== undefined)
+
+/** One place to listen. */
+export const listenSpec: Kind<ListenSpec, string> = {
+  schema: Schema.declare((input): input is string => typeof input === "string" && parseListen(input) !== undefined)
+    .pipe(
+      Schema.decodeTo(
+        Schema.declare((input): input is ListenSpec => typeof input === "object" && input !== null),
+        SchemaTransformation.transform<ListenSpec, string>({
+          decode: (spec) => parseListen(spec)!,
+          encode: formatListen
+        })
+      )
+    ),
+  expected: "host:port, [IPv6]:port, port, unix:/path, /path or ./path",
+  metavar: "ADDRESS",
+  fromText: (raw) => typeof raw === "number" ? String(raw) : raw,
+  toText: formatListen
+}
 
 /** One or more places to listen. */
 export const listenSpecs: Kind<ReadonlyArray<ListenSpec>, ReadonlyArray<string>> = {
@@ -342,5 +481,6 @@ export const listenSpecs: Kind<ReadonlyArray<ListenSpec>, ReadonlyArray<string>>
     + `or ./path`,
   metavar: "ADDRESS",
   fromText: (raw) => typeof raw === "string" ? raw.split(",").map((spec) => spec.trim()) : raw,
+  toText: (specs) => specs.map(formatListen).join(","),
   isList: true
 }

@@ -36,7 +36,14 @@ export interface ConfigFileUnreadable {
   readonly problem: string
 }
 
-export type SettingsErrorReason = InvalidValue | Conflict | UnknownOption | ConfigFileUnreadable
+/** The file of environment variables cannot be read, or a line of it is none. Fault: operator. Not retryable. */
+export interface EnvFileUnreadable {
+  readonly _tag: "EnvFileUnreadable"
+  readonly path: string
+  readonly problem: string
+}
+
+export type SettingsErrorReason = InvalidValue | Conflict | UnknownOption | ConfigFileUnreadable | EnvFileUnreadable
 
 /** Why settings cannot be used, in the words of the source they came from. Match on `error.reason._tag`. */
 export class SettingsError extends Data.TaggedError("SettingsError")<{ readonly reason: SettingsErrorReason }> {
@@ -53,6 +60,8 @@ export class SettingsError extends Data.TaggedError("SettingsError")<{ readonly 
       }
       case "ConfigFileUnreadable":
         return `Cannot use the config file ${reason.path}: ${reason.problem}`
+      case "EnvFileUnreadable":
+        return `Cannot use the environment file ${reason.path}: ${reason.problem}`
     }
   }
 }

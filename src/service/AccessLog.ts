@@ -9,7 +9,7 @@ import type { AccessLogEntry } from "../schema/AccessLogEntry.ts"
 export type { AccessLogEntry }
 
 export class AccessLog extends Context.Service<AccessLog, {
-  /** Takes the entry in. Synchronous, never throws, may keep nothing of the entry itself. */
+  /** Takes the entry in. Synchronous, never throws. A log that keeps the entry keeps the exchange alive. */
   readonly write: (entry: AccessLogEntry) => void
   /** Completes when everything written so far has reached the destination. */
   readonly flush: Effect.Effect<void>

@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import type { App } from "../app/App.ts"
+import type { ConnectionFacts } from "../schema/Report.ts"
 import type { SettingsError } from "../schema/Settings.ts"
 
 /** Where a server listens. */
@@ -41,7 +42,12 @@ export interface Stats {
   readonly totalRefused: number
   /** Requests that outlived `shutdownTimeout` when the server stopped, and were cut off. */
   readonly totalCut: number
-  /** True from the moment the server was told to stop. */
+  /**
+   * True while new clients are welcome: from listening until the server is told to stop. What a load balancer asks for;
+   * it turns false `preStopDelay` before the listeners close.
+   */
+  readonly isReady: boolean
+  /** True from the moment the server accepts no more, which is `preStopDelay` after it was told to stop. */
   readonly isShuttingDown: boolean
 }
 
@@ -104,19 +110,27 @@ export class ServerError extends Data.TaggedError("ServerError")<{ readonly reas
 
 export class Server extends Context.Service<Server, {
   /**
-   * Starts the App's lifespan, then listens on every address, then succeeds. Closing the scope stops the server:
-   * no new connections, the last answers say `connection: close`, idle connections close at once, exchanges in flight
-   * get `shutdownTimeout`, what remains is interrupted with the reason `server_shutdown`.
+   * Starts the App's lifespan, then listens on every address, then succeeds. Closing the scope stops the server: it is
+   * not ready any more, after `preStopDelay` it accepts nobody, the last answers say `connection: close`, idle connections
+   * close after `drainWindow`, event streams and WebSockets end, exchanges in flight get `shutdownTimeout`, what remains
+   * is interrupted with the reason `server_shutdown`. The order in full is in docs/drain.md.
    */
   readonly serve: <E, R>(app: App<E, R>) => Effect.Effect<void, ServerError, R | Scope.Scope>
   /** Where the server listens, with real ports; empty before `serve`. */
   readonly addresses: Effect.Effect<ReadonlyArray<Address>>
   readonly stats: Effect.Effect<Stats>
+  /** Connections open now, the oldest first, at most `limit`. Put together when it is asked for; costs nothing else. */
+  readonly connections: (limit: number) => Effect.Effect<ReadonlyArray<ConnectionFacts>>
   /**
    * Reads the TLS files again: new connections are made with them, open ones go on as they are. Does nothing without
    * TLS. **Fails with** `ServerError` for a file that cannot be used; the server then goes on with what it has.
    */
   readonly reload: Effect.Effect<void, ServerError>
+  /**
+   * Says that the stop that follows is a restart: another process takes over, and serves already. WebSocket clients then
+   * get 1012 (service restart) and not 1001, and there is no `preStopDelay`. Does not stop anything.
+   */
+  readonly restarting: Effect.Effect<void>
 }>()("slipway/service/Server") {}
 
 /**

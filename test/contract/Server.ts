@@ -66,6 +66,7 @@ export const serverContract = (name: string, { connect, make }: Subject): void =
           totalExchanges: 0,
           totalRefused: 0,
           totalCut: 0,
+          isReady: false,
           isShuttingDown: false
         }
         assert.deepStrictEqual(yield* server.stats, zero)
@@ -74,7 +75,7 @@ export const serverContract = (name: string, { connect, make }: Subject): void =
           Effect.andThen(scope.path === "/waits" ? Deferred.await(gate) : Effect.void, App.respond(send, 200))
         )
         yield* server.serve(app)
-        assert.deepStrictEqual(yield* server.stats, zero)
+        assert.deepStrictEqual(yield* server.stats, { ...zero, isReady: true })
         const waiting = yield* connect(server)
         yield* waiting.send(get.replace("/", "/waits"))
         yield* ask(server, get)
@@ -91,6 +92,7 @@ export const serverContract = (name: string, { connect, make }: Subject): void =
           totalExchanges: 2,
           totalRefused: 1,
           totalCut: 0,
+          isReady: true,
           isShuttingDown: false
         })
         yield* Deferred.succeed(gate, undefined)

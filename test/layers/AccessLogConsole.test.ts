@@ -51,6 +51,13 @@ accessLogContract("AccessLogConsole", (options) =>
     return { layer: AccessLogConsole.layer(options, stream), lines: Effect.sync(() => stream.lines) }
   }))
 
+const openLog = Effect.fnUntraced(function*(stream: FakeStream) {
+  const scope = yield* Scope.make()
+  const layer = AccessLogConsole.layer({ format: "%I" }, stream)
+  const log = Context.get(yield* Layer.buildWithScope(layer, scope), AccessLog)
+  return { log, close: Scope.close(scope, Exit.void) }
+})
+
 /** Builds the layer over `stream` and collects what is logged about it. */
 const open = Effect.fnUntraced(function*(stream: FakeStream, options: AccessLogConsole.Options = {}) {
   const logged: Array<string> = []
@@ -162,6 +169,29 @@ describe("AccessLogConsole", () => {
       write(1)
       yield* close
       assert.isTrue(stream.emit("error", new Error("EPIPE")))
+    }))
+
+  it.effect("never writes over bytes that the stream has not taken yet", () =>
+    Effect.gen(function*() {
+      const stream = new FakeStream()
+      const { log, close } = yield* openLog(stream)
+      const expected: Array<string> = []
+      const write = (count: number) => {
+        for (let n = 0; n < count; n++) {
+          const requestId = `r${expected.length}-${"x".repeat(expected.length % 50)}`
+          expected.push(requestId)
+          log.write(entry({ requestId }))
+        }
+      }
+      for (let round = 0; round < 40; round++) {
+        stream.stalled = true
+        write(100 + round)
+        write(33)
+        stream.stalled = false
+        yield* log.flush
+        assert.deepStrictEqual(stream.lines, expected)
+      }
+      yield* close
     }))
 
   it.effect("takes its options from the configuration", () =>

@@ -121,7 +121,7 @@ describe("AccessLogFile", () => {
       const file = path.join(yield* folder, "missing", "access.log")
       const error = yield* Effect.flip(open(file))
       assert.instanceOf(error, AccessLogFile.AccessLogError)
-      assert.strictEqual(error.path, file)
+      assert.strictEqual(error.reason._tag, "OpenFailed")
       assert.include(error.message, file)
       assert.include(error.message, "ENOENT")
       assert.isFalse(fs.existsSync(path.dirname(file)))

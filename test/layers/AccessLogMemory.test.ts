@@ -30,7 +30,7 @@ describe("AccessLogMemory", () => {
       assert.strictEqual((yield* lines).length, 2)
     }).pipe(Effect.provide(AccessLogMemory.layer({ format: "tiny" }))))
 
-  it.effect("keeps a copy of an entry, which is valid only during the write", () =>
+  it.effect("keeps a copy of an entry, not the entry", () =>
     Effect.gen(function*() {
       const log = yield* AccessLog
       const reused = { ...entry() }

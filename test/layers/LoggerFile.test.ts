@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
@@ -162,6 +163,29 @@ describe("LoggerFile", () => {
           if (format === "json") assert.deepStrictEqual(JSON.parse(text).message[0], hostile)
         }))
     }
+
+    it.effect("are for people where that is asked for: the cause below, and no line that a client has begun", () =>
+      Effect.gen(function*() {
+        const { close, file, logged } = yield* open({ format: "pretty" })
+        const hostile = "a\n1970-01-01T00:00:00.000Z ERROR b"
+        yield* logged(
+          Effect.annotateLogs(
+            Effect.logError(hostile, { id: 7 }, Cause.fail(new Error(hostile)), new TypeError("no disk")),
+            {
+              module: "Tls",
+              key: hostile
+            }
+          )
+        )
+        yield* close
+        const [first, ...trace] = linesOf(file)
+        const escaped = "a\\u000a1970-01-01T00:00:00.000Z ERROR b"
+        assert.match(first!, /^1970-01-01T00:00:00\.000Z ERROR \[Tls\] /)
+        assert.include(first!, ` ${escaped} {"id":7} TypeError: no disk`)
+        assert.include(first!, ` key=${escaped}`)
+        assert.isNotEmpty(trace)
+        for (const line of trace) assert.match(line, /^ {4}/)
+      }))
 
     it.effect("never throw: an entry that cannot be written down is left out, and counted", () => {
       const { layer, lines } = capture()

@@ -7,6 +7,7 @@ import * as os from "node:os"
 import * as path from "node:path"
 import * as WorkerPoolProcesses from "../../layers/WorkerPoolProcesses.ts"
 import { workerPoolContract } from "../contract/WorkerPool.ts"
+import { isAlive } from "../utils/processes.ts"
 import * as tasks from "../utils/workerTasks.ts"
 import { fork, marks, moduleOf, until } from "../utils/workerTasksMarks.ts"
 import { start } from "../utils/workerTasksProgram.ts"
@@ -14,14 +15,6 @@ import { start } from "../utils/workerTasksProgram.ts"
 workerPoolContract("WorkerPoolProcesses", WorkerPoolProcesses.make, {
   move: "nothing is shared between processes"
 })
-
-const isAlive = (pid: number): boolean => {
-  try {
-    return process.kill(pid, 0)
-  } catch {
-    return false
-  }
-}
 
 describe("WorkerPoolProcesses", { concurrent: false }, () => {
   it.effect("says by which signal a worker ended, and leaves none behind when it ends", () =>
@@ -65,7 +58,7 @@ describe("WorkerPoolProcesses", { concurrent: false }, () => {
           pool.run(tasks.spin, ${JSON.stringify(path.join(folder, "a"))})
         ))))`
     )
-    await Effect.runPromise(until(() => fs.existsSync(started)))
+    await Effect.runPromise(until(() => fs.existsSync(started) && output().includes("\n")))
     const worker = Number(output().split(".")[0])
     assert.isTrue(isAlive(worker))
     child.kill("SIGKILL")

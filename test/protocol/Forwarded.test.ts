@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import { makeRandom } from "../../scripts/fuzz/http1.ts"
 import * as Forwarded from "../../src/protocol/Forwarded.ts"
 
 describe("Forwarded", () => {
@@ -160,5 +161,34 @@ describe("Forwarded", () => {
     for (const text of ["", ":80", "a b", "a/b", "u@a", "a:65536", "a:b", "[::1", "a\r\nb", "\"a\""]) {
       assert.isUndefined(read(text), text)
     }
+  })
+
+  it("makes something bounded of any text", () => {
+    const pieces = "for=|FOR=|proto=|host=|by=|\"|\\|,|;| |\t|[|]|[::1]|:|_x|unknown|1.2.3.4|a.b|:80|:99999|é|=".split(
+      "|"
+    )
+    let hops = 0
+    let nodes = 0
+    for (let seed = 0; seed < 20_000; seed++) {
+      const random = makeRandom(seed)
+      const text = () =>
+        Array.from({ length: random.int(random.chance(50) ? 200 : 12) }, () => random.pick(pieces)).join("")
+      const lines = Array.from({ length: random.int(4) }, text)
+      const read = Forwarded.lastHops(lines)
+      assert.isAtMost(read.length, Forwarded.maxHops)
+      assert.isAtMost(Forwarded.lastItems(lines).length, Forwarded.maxHops)
+      // What a client sends in front changes nothing of what the nearest proxies have added.
+      assert.deepStrictEqual(Forwarded.lastHops([text(), ...lines]).slice(0, read.length), read)
+      hops += read.length
+      for (const line of lines) {
+        const node = Forwarded.readNode(line)
+        if (node !== undefined) nodes++
+        assert.isTrue(node === undefined || (/^[0-9a-fA-F:.]+$/.test(node.address) && node.port <= 65_535))
+        const authority = Forwarded.readAuthority(line)
+        assert.isTrue(authority === undefined || !/[\s"\\/@]/.test(authority.host))
+      }
+    }
+    assert.isAbove(hops, 1000)
+    assert.isAbove(nodes, 100)
   })
 })

@@ -1,4 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
+import { makeRandom } from "../../scripts/fuzz/http1.ts"
 import * as ProxyProtocol from "../../src/protocol/ProxyProtocol.ts"
 import { binary, bytesOf } from "../utils/proxyHeaders.ts"
 
@@ -191,3 +192,50 @@ const plain = (result: ReturnType<typeof ProxyProtocol.read>): unknown =>
       destination: { ...result.destination, address: Uint8Array.from(result.destination.address as Uint8Array) }
     }
     : result
+
+describe("any bytes", () => {
+  it("are a preamble, a fault or not enough, and say the same however they are split", () => {
+    const lines = [
+      "PROXY ",
+      "TCP4 ",
+      "TCP6 ",
+      "UNKNOWN",
+      "1.2.3.4 ",
+      "::1 ",
+      "80 ",
+      "65536",
+      " ",
+      "\r",
+      "\r\n",
+      "\n",
+      "x"
+    ]
+    const outcomes = new Map<string, number>()
+    for (let seed = 0; seed < 3000; seed++) {
+      const random = makeRandom(seed)
+      const bytes = random.chance(2)
+        ? bytesOf("PROXY " + Array.from({ length: random.int(12) }, () => random.pick(lines)).join(""))
+        : Buffer.concat([
+          bytesOf("\r\n\r\n\0\r\nQUIT\n"),
+          Uint8Array.of(random.pick([0x20, 0x21, 0x21, 0x22, 0x11]), random.pick([0, 0x11, 0x12, 0x21, 0x31, 0x41])),
+          Uint8Array.of(random.chance(9) ? random.int(256) : 0, random.int(230)),
+          Uint8Array.from({ length: random.int(300) }, () => random.int(256))
+        ])
+      if (random.chance(4) && bytes.length > 0) bytes[random.int(bytes.length)] = random.int(256)
+      const whole = ProxyProtocol.read(bytes)
+      outcomes.set(whole._tag, (outcomes.get(whole._tag) ?? 0) + 1)
+      let isDecided = false
+      for (let end = 0; end <= bytes.length; end++) {
+        const early = ProxyProtocol.read(bytes.subarray(0, end))
+        if (early._tag === "NeedData" && !isDecided) continue
+        isDecided = true
+        if (early._tag !== whole._tag || end % 16 === 0) {
+          assert.deepStrictEqual(early, whole, `seed ${seed}, ${end} bytes`)
+        }
+      }
+    }
+    for (const tag of ["Proxied", "ProxiedUnix", "Unknown", "Local", "Malformed", "NeedData"]) {
+      assert.isAbove(outcomes.get(tag) ?? 0, 0, tag)
+    }
+  })
+})

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { isPlain, LineWriter } from "../../src/schema/LineWriter.ts"
+import { LineWriter } from "../../src/schema/LineWriter.ts"
 
 const written = (write: (line: LineWriter) => void): string => {
   const line = new LineWriter(1)
@@ -38,8 +38,15 @@ describe("LineWriter", () => {
     assert.strictEqual(written((line) => line.bare("clean")), "clean")
   })
 
-  it("knows plain text", () => {
-    assert.isTrue(isPlain("GET /x?y=z~ !"))
-    for (const text of ["\"", "\\", "\t", "\u007f", "é", "a\n"]) assert.isFalse(isPlain(text), JSON.stringify(text))
+  it("writes JSON strings that any reader takes back, in printable ASCII", () => {
+    for (
+      const text of ["", "GET /x?y=z~ !", "\"", "\\", "\t", "\u007f", "\u0000", "é", "a\n", "\u2028", "😀", "\ud800"]
+    ) {
+      const line = new LineWriter(1)
+      line.json(text)
+      const written = line.textFrom(0)
+      assert.match(written, /^"[\x20-\x7e]*"$/)
+      assert.strictEqual(JSON.parse(written), text)
+    }
   })
 })

@@ -31,6 +31,7 @@ describe("Settings", () => {
         unixMode: 0o660,
         listen: undefined,
         backlog: 2048,
+        reusePort: false,
         maxConnections: 1000,
         maxRequestLineBytes: 8192,
         maxHeaderBytes: 8192,
@@ -44,6 +45,8 @@ describe("Settings", () => {
         keepAliveTimeout: Duration.seconds(60),
         writeTimeout: Duration.seconds(30),
         shutdownTimeout: Duration.seconds(30),
+        preStopDelay: Duration.zero,
+        drainWindow: Duration.zero,
         disconnectGrace: Duration.seconds(5),
         writeHighWaterMark: 65536,
         writeLowWaterMark: 16384,
@@ -66,6 +69,7 @@ describe("Settings", () => {
         wsCompressionContext: false,
         wsCompressionWindowBits: 15,
         sseIdleTimeout: Duration.zero,
+        sseShutdownRetry: Duration.seconds(2),
         tlsCert: undefined,
         tlsKey: undefined,
         tlsPassphrase: undefined,
@@ -297,12 +301,46 @@ describe("Settings", () => {
         accessLogFormat: "combined",
         logLevel: "info",
         logFormat: undefined,
+        logLevels: undefined,
+        quiet: false,
+        errorLog: "-",
+        logRotateBytes: 0,
+        logRotateInterval: Duration.zero,
+        logRotateKeep: 10,
         workers: 1,
         heartbeatTimeout: Duration.seconds(50),
         maxRequests: 0,
         maxRequestsJitter: 0,
         maxRss: 0,
-        config: undefined
+        pidFile: undefined,
+        daemonize: false,
+        user: undefined,
+        group: undefined,
+        umask: undefined,
+        chdir: undefined,
+        title: undefined,
+        controlSocket: undefined,
+        adminListen: undefined,
+        adminToken: undefined,
+        livePath: undefined,
+        readyPath: undefined,
+        metricsPath: undefined,
+        otlpUrl: undefined,
+        reload: false,
+        reloadDirs: undefined,
+        reloadInclude: undefined,
+        reloadExclude: undefined,
+        reloadDelay: Duration.millis(250),
+        inspect: false,
+        open: false,
+        config: undefined,
+        profile: undefined,
+        envFile: undefined,
+        checkConfig: false,
+        printConfig: false,
+        require: undefined,
+        eval: undefined,
+        server: undefined
       })
     })
 
@@ -344,23 +382,13 @@ describe("Settings", () => {
         assert.strictEqual(entry.flag.replaceAll("-", "_").toUpperCase(), entry.env.slice("SLIPWAY_".length))
         assert.isAbove(entry.description.length, 20)
         assert.isNotEmpty(Settings.defaultText(entry))
+        assert.notStrictEqual(entry.section, "Others")
       })
     }
 
     it("has no name twice", () => {
       const names = Settings.entries.flatMap((entry) => [`--${entry.flag}`, entry.env, ...entry.weakerEnv ?? []])
       assert.strictEqual(new Set(names).size, names.length)
-    })
-  })
-
-  describe("toMarkdown", () => {
-    it("has one row for every setting, with all its names", () => {
-      const rows = Settings.toMarkdown().split("\n").filter((line) => line.startsWith("| "))
-      for (const entry of Settings.entries) {
-        const found = rows.filter((row) => row.includes(`\`--${entry.flag} `) && row.includes(`\`${entry.env}\``))
-        assert.strictEqual(found.length, 1, entry.key)
-        assert.strictEqual(found[0]!.replaceAll("\\|", "").split("|").length, 7, entry.key)
-      }
     })
   })
 })

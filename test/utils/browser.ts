@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Fs from "node:fs"
-import type { Page as PlaywrightPage } from "playwright-core"
+import type { BrowserContextOptions, Page as PlaywrightPage } from "playwright-core"
 
 const executablePath = "/usr/bin/chromium"
 
@@ -31,11 +31,18 @@ export interface Page {
    * sees nothing of the test's module: its text is sent to the browser.
    */
   readonly run: <A, B>(script: (argument: A) => B | Promise<B>, argument: A) => Effect.Effect<B>
+  /** Playwright's own page, for what is not about scripts. */
+  readonly playwright: PlaywrightPage
+}
+
+export interface OpenOptions extends BrowserContextOptions {
+  /** Called before the page goes to its address. */
+  readonly prepare?: (page: PlaywrightPage) => void
 }
 
 export class Browser extends Context.Service<Browser, {
   /** A page at `url`, closed with the scope. */
-  readonly open: (url: string) => Effect.Effect<Page, never, Scope.Scope>
+  readonly open: (url: string, options?: OpenOptions) => Effect.Effect<Page, never, Scope.Scope>
 }>()("slipway/test/utils/Browser") {}
 
 const layer = Layer.effect(
@@ -50,13 +57,14 @@ const layer = Layer.effect(
     ),
     (browser) =>
       Browser.of({
-        open: (url) =>
+        open: (url, { prepare, ...options } = {}) =>
           Effect.gen(function*() {
             const context = yield* Effect.acquireRelease(
-              Effect.promise(() => browser.newContext({ ignoreHTTPSErrors: true })),
+              Effect.promise(() => browser.newContext({ ignoreHTTPSErrors: true, ...options })),
               (context) => Effect.promise(() => context.close())
             )
             const page = yield* Effect.promise(() => context.newPage())
+            prepare?.(page)
             yield* Effect.promise(() => page.goto(url))
             return makePage(page)
           })
@@ -65,6 +73,7 @@ const layer = Layer.effect(
 )
 
 const makePage = (page: PlaywrightPage): Page => ({
+  playwright: page,
   run: <A, B>(script: (argument: A) => B | Promise<B>, argument: A) =>
     Effect.promise(() => page.evaluate(script as (argument: unknown) => B, argument) as Promise<B>)
 })

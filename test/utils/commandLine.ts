@@ -29,7 +29,8 @@ export class Program {
     )
     this.child = spawn(process.execPath, [main, ...args], {
       cwd: options.cwd ?? root,
-      env: { ...env, ...options.env },
+      // Tests listen on this machine only, also in a container.
+      env: { ...env, SLIPWAY_CONTAINER: "0", ...options.env },
       stdio: ["ignore", "pipe", "pipe"]
     })
     this.child.stdout!.setEncoding("utf8").on("data", (text: string) => {

@@ -2,17 +2,18 @@
 import { wrongAnswer } from "../client.mjs"
 import { drive } from "../load.mjs"
 
-const connections = 64
+const usualConnections = 64
 
 /** @type {import("../drivers.mjs").Driver<import("../scenarios.mjs").Http>} */
 export const http = {
-  describe: (_scenario, { generator }) =>
-    `${generator === "wrk" ? "wrk" : "the bundled generator"} with ${connections} connections`,
+  describe: ({ close, connections = usualConnections }, { generator }) =>
+    `${generator === "wrk" ? "wrk" : "the bundled generator"} with ${connections} connections`
+    + (close === true ? ", a new one for each request" : ""),
   lacks: () => undefined,
   wrongAnswer,
-  open: async (port, { pipeline, request, secure }, { generator }) => ({
+  open: async (port, { close = false, connections = usualConnections, pipeline, request, secure }, { generator }) => ({
     run: (seconds) =>
-      drive(generator, { port, request, pipeline, secure, connections, durationMillis: seconds * 1000 }),
+      drive(generator, { port, request, pipeline, secure, close, connections, durationMillis: seconds * 1000 }),
     close: async () => {}
   })
 }

@@ -12,6 +12,7 @@ import * as App from "../App.ts"
 import type { ClientExchange, HttpExchange, SseExchange } from "../Exchange.ts"
 import * as Handler from "../Handler.ts"
 import { Problem } from "../Problem.ts"
+import * as RouteName from "../RouteName.ts"
 import * as Route from "./Route.ts"
 import * as RouteApp from "./RouteApp.ts"
 import * as RouteInput from "./RouteInput.ts"
@@ -170,6 +171,7 @@ const decode = (
 }
 
 const run = (search: Search, entry: Entry, params: Params, match: RouteInput.Match): Served => {
+  RouteName.note(search.exchange.scope, entry.label)
   const scope = RouteInput.routedScope(search.exchange.scope, params, match)
   return Effect.catchCause(entry.app(derive(search.exchange, scope)), (cause) => {
     if (match.passed === undefined) return Effect.failCause(cause)
@@ -294,10 +296,14 @@ const mounts = (search: Search): Served => {
       })
     }
   }
+  const note = RouteName.noteIn(search.exchange.scope)
+  const prefix = note?.prefix
   const from = (index: number): Served => {
     const mount = found[index]
+    if (note !== undefined) note.prefix = prefix!
     if (mount === undefined) return notFound(search)
     const [entry, params, length] = mount
+    if (note !== undefined) mountedAt(note, entry.label)
     const { exchange } = search
     return Effect.catchCause(
       entry.app(below(search, entry, params, length)),
@@ -305,6 +311,12 @@ const mounts = (search: Search): Served => {
     )
   }
   return from(0)
+}
+
+/** What has no routes of its own is counted under its mount point. */
+const mountedAt = (note: RouteName.Note, label: string): void => {
+  note.prefix += label.slice("mount ".length).replace(/\/$/, "")
+  note.name = `mount ${note.prefix}`
 }
 
 /** The exchange as the mounted App sees it: the first `length` segments belong to the mount point. */
@@ -325,6 +337,8 @@ const below = (
 
 const notFound = (search: Search): Served => {
   const scope: MountedScope = search.exchange.scope
+  const note = RouteName.noteIn(scope)
+  if (note !== undefined) note.name = undefined
   return scope[isOpen] === true && scope.route === undefined
     ? Effect.suspend(() => Effect.fail(new Route.Pass()))
     : answered(search)

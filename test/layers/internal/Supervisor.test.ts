@@ -6,73 +6,8 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as TestClock from "effect/testing/TestClock"
 import * as Supervisor from "../../../layers/internal/Supervisor.ts"
+import { serving, start, turn } from "../../utils/fakeWorkers.ts"
 import { capture } from "../../utils/logs.ts"
-
-const options: Supervisor.Options = {
-  workers: 2,
-  startTimeout: Duration.seconds(30),
-  stopTimeout: Duration.seconds(40),
-  heartbeatTimeout: Duration.seconds(50)
-}
-
-/** A worker of which the test decides everything. Obedient ones serve and stop when they are asked to. */
-class FakeChild implements Supervisor.Child {
-  readonly pid: number
-  readonly number: number
-  readonly isReady = Deferred.makeUnsafe<void>()
-  readonly wants = Deferred.makeUnsafe<string>()
-  readonly end = Deferred.makeUnsafe<Supervisor.ChildExit>()
-  readonly asked: Array<string> = []
-  heard = 0
-
-  constructor(pid: number, number: number) {
-    this.pid = pid
-    this.number = number
-  }
-
-  readonly ready = Deferred.await(this.isReady)
-  readonly recycle = Deferred.await(this.wants)
-  readonly exited = Deferred.await(this.end)
-  readonly heardMillis = () => this.heard
-  readonly stop = (kind: "stop" | "restart") => Effect.sync(() => void this.asked.push(kind))
-  readonly kill = Effect.suspend(() => {
-    this.asked.push("kill")
-    return Effect.asVoid(Deferred.succeed(this.end, { code: null, signal: "SIGKILL" }))
-  })
-  readonly serve = Effect.asVoid(Deferred.succeed(this.isReady, undefined))
-  readonly exit = (code: number | null, signal: string | null = null) =>
-    Effect.andThen(Effect.asVoid(Deferred.succeed(this.end, { code, signal })), turn)
-}
-
-/** Lets the fibers that can go on do so; no time passes. */
-const turn = TestClock.adjust(0)
-
-const start = Effect.fnUntraced(function*(changes: Partial<Supervisor.Options> = {}) {
-  const children: Array<FakeChild> = []
-  const supervisor = yield* Supervisor.make(
-    { ...options, ...changes },
-    (number) =>
-      Effect.map(Clock.currentTimeMillis, (now) => {
-        const child = new FakeChild(1001 + children.length, number)
-        child.heard = now
-        children.push(child)
-        return child
-      })
-  )
-  let startedTimes = 0
-  const running = yield* Effect.forkChild(supervisor.run(Effect.sync(() => void startedTimes++)))
-  yield* turn
-  const last = () => children[children.length - 1]!
-  const states = () => supervisor.status.map(({ number, pid, state }) => [number, pid, state])
-  return { supervisor, children, running, last, states, started: () => startedTimes }
-})
-
-const serving = Effect.fnUntraced(function*(changes: Partial<Supervisor.Options> = {}) {
-  const world = yield* start(changes)
-  for (const child of world.children) yield* child.serve
-  yield* turn
-  return world
-})
 
 describe("Supervisor", () => {
   describe("at the start", () => {

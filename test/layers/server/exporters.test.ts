@@ -83,7 +83,7 @@ describe("Effect's exporters", () => {
       yield* other.send("GARBAGE\r\n\r\n")
       const sent = (yield* client.read).length + (yield* other.read).length
       const families = parse(yield* PrometheusMetrics.format())
-      assert.strictEqual(families.size, 8)
+      assert.strictEqual(families.size, 10)
       for (const { help } of families.values()) assert.isNotEmpty(help)
       const page = Fs.readFileSync(new URL("../../../docs/logging-and-metrics.md", import.meta.url), "utf8")
       const documented = [...page.matchAll(/^\| `(http_server_\w+)` \| (\w+) \|/gm)]

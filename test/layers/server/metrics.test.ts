@@ -3,8 +3,10 @@ import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import * as TestClock from "effect/testing/TestClock"
 import * as App from "../../../src/app/App.ts"
+import * as F from "../../utils/frames.ts"
 import { capture } from "../../utils/logs.ts"
 import { serve } from "../../utils/serve.ts"
+import * as WebSocket from "../../utils/webSocket.ts"
 
 const request = (method: string, path = "/", headers = "") => `${method} ${path} HTTP/1.1\r\nHost: a\r\n${headers}\r\n`
 const hello = App.http(({ send }) => App.respond(send, 200, "hello"))
@@ -39,8 +41,11 @@ describe("metrics", () => {
       const snapshot = yield* Metric.snapshot
       assert.deepStrictEqual(snapshot.map(({ id, type }) => `${id} ${type}`).sort(), [
         "http_server_active_requests Gauge",
+        "http_server_active_sessions Gauge",
+        "http_server_active_sessions Gauge",
         "http_server_connections_total Counter",
         "http_server_open_connections Gauge",
+        "http_server_open_http2_connections Gauge",
         "http_server_received_bytes_total Counter",
         "http_server_request_duration_milliseconds Histogram",
         "http_server_sent_bytes_total Counter"
@@ -100,6 +105,33 @@ describe("metrics", () => {
       assert.isUndefined((yield* numbers)["active_requests"])
       assert.strictEqual((yield* numbers)["open_connections"], 1)
       assert.strictEqual((yield* numbers)["connections_total"], 2)
+    })))
+
+  it.effect("show WebSockets, streams of events and HTTP/2 connections as they are, and time requests alone [W141]", () =>
+    withRegistry(Effect.gen(function*() {
+      const app = App.byType({
+        http: ({ send }) => App.respond(send, 200),
+        sse: ({ receive, send }) => Effect.andThen(receive, Effect.andThen(send({ type: "sse.start" }), receive)),
+        websocket: ({ receive, send }) =>
+          Effect.andThen(receive, Effect.andThen(send({ type: "websocket.accept" }), receive))
+      })
+      const { connect } = yield* serve(app, { lifespan: "off" })
+      const [socket, feed, h2] = [yield* connect(), yield* connect(), yield* connect()]
+      yield* socket.send(WebSocket.handshake())
+      yield* feed.send(request("GET", "/feed", "accept: text/event-stream\r\n"))
+      yield* h2.send(Buffer.concat([F.preface, F.settings(), F.get(1)]))
+      const during = yield* numbers
+      assert.strictEqual(during["active_sessions type=websocket"], 1)
+      assert.strictEqual(during["active_sessions type=sse"], 1)
+      assert.strictEqual(during["open_http2_connections"], 1)
+      assert.strictEqual(during["open_connections"], 3)
+      yield* TestClock.adjust("5 minutes")
+      yield* socket.send(WebSocket.text("bye"))
+      for (const client of [socket, feed, h2]) yield* client.reset
+      yield* TestClock.adjust("1 minute")
+      const after = yield* numbers
+      assert.deepStrictEqual(Object.keys(after).filter((name) => /^(?:active|open)/.test(name)), [])
+      assert.strictEqual(after["request_duration_milliseconds"], 1)
     })))
 
   it.effect("put durations into cumulative buckets of milliseconds", () =>

@@ -1,5 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
+import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
@@ -66,6 +68,26 @@ describe("shutdown", () => {
     }).pipe(Effect.provide(layer))
   })
 
+  it.effect("leaves no sleep behind, which would keep its process", () =>
+    Effect.gen(function*() {
+      let sleeping = 0
+      const clock = yield* Clock.Clock
+      const counting: Clock.Clock = Object.setPrototypeOf({
+        sleep: (duration: Duration.Duration) =>
+          Effect.acquireUseRelease(
+            Effect.sync(() => sleeping++),
+            () => clock.sleep(duration),
+            () => Effect.sync(() => sleeping--)
+          )
+      }, clock)
+      yield* Effect.gen(function*() {
+        const { stop } = yield* serveStoppable(hello)
+        assert.isAbove(sleeping, 0)
+        assert.isTrue(hasStopped(yield* stop))
+        assert.strictEqual(sleeping, 0)
+      }).pipe(Effect.provideService(Clock.Clock, counting))
+    }))
+
   it.effect("accepts no connection once it was told to stop [C144]", () =>
     Effect.gen(function*() {
       const { connect, stop } = yield* serveStoppable(slow)
@@ -110,7 +132,7 @@ describe("shutdown", () => {
       assert.strictEqual((yield* server.stats).exchanges, 0)
       assert.strictEqual((yield* server.stats).connections, 0)
       assert.deepStrictEqual(stopLines(lines).map(({ level, message }) => `${level}: ${message}`), [
-        "Warn: Stopped: waited for 3 requests on 3 connections, cut 2 requests"
+        "Warn: Stopped: waited for 3 requests on 3 connections, cut 2 requests on 2 connections"
       ])
     }).pipe(Effect.provide(layer))
   })
@@ -162,7 +184,7 @@ describe("shutdown", () => {
       assert.isTrue(hasStopped(stopping))
       assert.strictEqual((yield* server.stats).connections, 0)
       assert.deepStrictEqual(stopLines(lines).map(({ message }) => message), [
-        "Stopped: waited for 1 request on 1 connection, cut 1 request, of which 1 still runs"
+        "Stopped: waited for 1 request on 1 connection, cut 1 request on 1 connection, of which 1 still runs"
       ])
       yield* TestClock.adjust("1 hour")
       assert.strictEqual((yield* server.stats).exchanges, 0)

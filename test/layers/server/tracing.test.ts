@@ -8,6 +8,7 @@ import type { SendError } from "../../../src/app/SendError.ts"
 import { AccessLog } from "../../../src/service/AccessLog.ts"
 import { capture } from "../../utils/logs.ts"
 import { serve } from "../../utils/serve.ts"
+import * as WebSocket from "../../utils/webSocket.ts"
 
 const traceId = "4bf92f3577b34da6a3ce929d0e0e4736"
 const parentId = "00f067aa0ba902b7"
@@ -143,12 +144,70 @@ describe("tracing", () => {
         undefined
       ])
       assert.deepStrictEqual(spans.map(({ attributes }) => attributes.get("error.type")), [
-        undefined,
-        undefined,
+        "500",
+        "500",
         "client_closed"
       ])
-      assert.deepStrictEqual(ends.map((end) => end.split(" ").at(-1)), ["ok", "failed", "failed"])
+      assert.deepStrictEqual(ends.map((end) => end.split(" ").at(-1)), ["failed", "failed", "failed"])
     }).pipe(Effect.provide(layer), Effect.provideService(Tracer.Tracer, tracer))
+  })
+
+  it.effect("ends with a failure when the application answers with 500 or above, and only then", () => {
+    const { ends, spans, tracer } = recording()
+    return Effect.gen(function*() {
+      const app = App.http(({ scope, send }) => App.respond(send, Number(scope.path.slice(1))))
+      yield* ask(app, ["/200", "/404", "/499", "/500", "/503"].map((path) => request("GET", path)))
+      assert.deepStrictEqual(ends.map((end) => end.split(" ").at(-1)), ["ok", "ok", "ok", "failed", "failed"])
+      assert.deepStrictEqual(spans.map(({ attributes }) => attributes.get("error.type")), [
+        undefined,
+        undefined,
+        undefined,
+        "500",
+        "503"
+      ])
+    }).pipe(Effect.provideService(Tracer.Tracer, tracer))
+  })
+
+  it.effect("keeps to the client's decision not to sample, also inside of the application", () => {
+    const { spans, tracer } = recording()
+    return Effect.gen(function*() {
+      const app = App.http(({ send }) => Effect.withSpan(App.respond(send, 200), "inside"))
+      yield* ask(
+        app,
+        [`00-${traceId}-${parentId}-00`, traceparent].map((value) => request("GET", "/", `traceparent: ${value}\r\n`))
+      )
+      assert.deepStrictEqual(spans.map(({ sampled }) => sampled), [false, false, true, true])
+    }).pipe(Effect.provideService(Tracer.Tracer, tracer))
+  })
+
+  it.effect("runs WebSockets and streams of events in spans, from the first byte to the last [C171] [W143]", () => {
+    const { ends, spans, tracer } = recording()
+    return Effect.gen(function*() {
+      const app = App.byType({
+        sse: ({ send }) => send({ type: "sse.start" }),
+        websocket: ({ receive, send }) =>
+          Effect.andThen(
+            receive,
+            Effect.andThen(send({ type: "websocket.accept" }), Effect.withSpan(receive, "inside"))
+          )
+      })
+      const { connect } = yield* serve(app, { lifespan: "off" })
+      const stream = yield* connect()
+      yield* stream.send(request("GET", "/feed", `accept: text/event-stream\r\ntraceparent: ${traceparent}\r\n`))
+      yield* stream.read
+      const socket = yield* connect()
+      yield* socket.send(WebSocket.handshake([`traceparent: ${traceparent}`]))
+      yield* socket.read
+      assert.deepStrictEqual(ends, ["http.server GET ok"])
+      yield* socket.send(WebSocket.text("hello"))
+      yield* socket.end
+      assert.deepStrictEqual(ends.slice(1, 3), ["inside ok", "http.server GET ok"])
+      assert.deepStrictEqual(spans.map((span) => [span.traceId, span.attributes.get("http.response.status_code")]), [
+        [traceId, 200],
+        [traceId, 101],
+        [traceId, undefined]
+      ])
+    }).pipe(Effect.provideService(Tracer.Tracer, tracer))
   })
 
   it.effect("gives unknown methods one name, so that a client cannot make names without end", () => {

@@ -66,7 +66,7 @@ for (const version of versions) {
           `GET /fails 200 ${size("data: x\n\n")} server_error`,
           "GET /left 200 0 client_closed",
           `GET /idle 200 ${keepAlives} idle_timeout`,
-          "GET /stopped 200 0 server_shutdown"
+          `GET /stopped 200 ${size("retry: 2000\n\n")} server_shutdown`
         ])
       }).pipe(Effect.provide(layer))
     })

@@ -178,7 +178,7 @@ for (const version of versions) {
         const stream = yield* ask(version)
         const stopping = yield* stop
         assert.strictEqual(yield* stream.state, "whole")
-        assert.strictEqual(yield* stream.text, "")
+        assert.match(yield* stream.text, /^retry: \d{4}\n\n$/)
         assert.deepStrictEqual(steps, ["callback server_shutdown", "event server_shutdown", "sent"])
         assert.isUndefined(stopping.pollUnsafe())
         yield* TestClock.adjust("4 seconds")

@@ -90,7 +90,8 @@ for (const version of versions) {
       Effect.gen(function*() {
         for (const way of ["stop", "idle"]) {
           const { app, seen } = hurrying(100)
-          const { ask, stop } = yield* serve(app, { sseIdleTimeout: way === "idle" ? "5 seconds" : 0 })
+          const sseIdleTimeout = way === "idle" ? "5 seconds" : 0
+          const { ask, stop } = yield* serve(app, { sseIdleTimeout, sseShutdownRetry: 0 })
           const stream = yield* ask(version, { paused: true })
           const before = seen.sent
           assert.isBelow(before, 30)

@@ -275,7 +275,23 @@ describe("handshakes", () => {
       })
     ))
 
-  it.live("are cut when the server stops, while requests are answered", () =>
+  it.live("that are under way when the server stops come to their end, and to an answer", () =>
+    watched(() =>
+      Effect.gen(function*() {
+        const { address, stop } = yield* serving({ lifespan: "off" })
+        const accepted = yield* Sockets.connect(address)
+        yield* settle
+        const stopping = yield* Effect.forkChild(stop, { startImmediately: true })
+        yield* settle
+        const client = yield* connect(address, { socket: accepted.socket })
+        yield* client.send(request)
+        assert.include(yield* client.readAll, "200 OK")
+        yield* Fiber.join(stopping)
+        assert.deepStrictEqual(yield* refusals, {})
+      })
+    ))
+
+  it.live("that do not are cut soon, while requests are answered", () =>
     watched(() =>
       Effect.gen(function*() {
         const gate = yield* Deferred.make<void>()

@@ -214,9 +214,11 @@ const program = (args: ReadonlyArray<string>) =>
   Effect.map(
     Effect.acquireRelease(
       Effect.sync(() => {
-        const env = Object.fromEntries(
-          Object.entries(process.env).filter(([name]) => !/^(?:SLIPWAY_|PORT$|NODE_ENV$|VITEST)/.test(name))
+        const inherited = Object.entries(process.env).filter(([name]) =>
+          !/^(?:SLIPWAY_|PORT$|NODE_ENV$|VITEST)/.test(name)
         )
+        // Wherever the tests run: a container would listen on all networks.
+        const env = { ...Object.fromEntries(inherited), SLIPWAY_CONTAINER: "0" }
         const child = spawn(process.execPath, [main, ...args], { env, stdio: ["ignore", "ignore", "pipe"] })
         const state = { child, output: "", exitCode: undefined as number | null | undefined }
         child.stderr.setEncoding("utf8").on("data", (text: string) => state.output += text)

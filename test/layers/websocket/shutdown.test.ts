@@ -29,7 +29,7 @@ describe("WebSocket sessions of a server that stops", () => {
       assert.isTrue(hasStopped(stopping))
       const stopped = logs.lines.filter(({ message }) => message.startsWith("Stopped"))
       assert.deepStrictEqual(stopped.map(({ level, message }) => `${level} ${message}`), [
-        "Info Stopped: waited for 1 request on 1 connection, cut none"
+        "Info Stopped: waited for 1 WebSocket on 1 connection, cut none"
       ])
     }).pipe(Effect.provide(logs.layer))
   })
