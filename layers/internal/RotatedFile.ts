@@ -2,7 +2,8 @@
  * One log file that is appended to, and rotated. Owns one descriptor; creates the file, never its folder.
  *
  * Follows whoever rotates it: before each write it looks whether the path still names the open file, and opens the path
- * anew when it was renamed or removed. Rotates by itself where it is told to: `app.log` becomes `app.log.1`, that
+ * anew when it was renamed or removed. Where that cannot be done yet, as between the steps of whoever rotates, lines go to
+ * the renamed file. Rotates by itself where it is told to: `app.log` becomes `app.log.1`, that
  * `app.log.2`, and the oldest is deleted. Several processes may write and rotate one file: a lock file lets one of them
  * do it, and the others go on where they are until they see that it is done. Never throws away what it was given because a
  * rotation fails.
@@ -47,6 +48,9 @@ export const problemOf = ({ maxBytes, maxFiles, interval }: Rotation): RotationP
   return { option: "rotation.interval", problem: `must be more than 0, not ${given}` }
 }
 
+/** How long lines go to a renamed file before it is said that its path cannot be opened: far longer than a rotation. */
+const quietMillis = 10_000
+
 /** A rotation takes far less than a millisecond: a lock that is older was left by a process that was killed. */
 const staleLockMillis = 10_000
 
@@ -68,6 +72,8 @@ export class RotatedFile {
   /** Its size as far as we have written it. Another one: others write it, too. */
   private knownSize = 0
   private cannotRotate = false
+  /** When the path was first found to lead nowhere; `Infinity` once that was said. */
+  private lostSince: number | undefined = undefined
 
   constructor(path: string, rotation: Rotation = {}) {
     this.path = path
@@ -111,7 +117,15 @@ export class RotatedFile {
 
   /** Sees to it that the right file is open. **Returns** what is to be said about it. */
   private prepare(count: number, now: number): Effect.Effect<void> {
-    const { mtimeMs, size } = this.statIfCurrent() ?? this.openAnew(now)
+    let stats = this.statIfCurrent()
+    if (stats === undefined) {
+      try {
+        stats = this.openAnew(now)
+      } catch (cause) {
+        return this.keepRenamed(cause, now)
+      }
+    }
+    const { mtimeMs, size } = stats
     if (size !== this.knownSize) {
       this.knownSize = size
       this.interval = Math.max(this.interval, this.intervalOf(mtimeMs))
@@ -132,6 +146,15 @@ export class RotatedFile {
     }
   }
 
+  /** Goes on with the file that is open, as long as it has a name. */
+  private keepRenamed(cause: unknown, now: number): Effect.Effect<void> {
+    if (this.descriptor === -1 || fs.fstatSync(this.descriptor).nlink === 0) throw cause
+    this.lostSince ??= now
+    if (now - this.lostSince < quietMillis) return Effect.void
+    this.lostSince = Infinity
+    return Effect.logWarning(`The log ${this.path} cannot be opened anew; it goes on in the renamed file`, cause)
+  }
+
   private intervalOf(millis: number): number {
     return Math.floor(millis / this.intervalMillis)
   }
@@ -146,6 +169,7 @@ export class RotatedFile {
     const stats = fs.fstatSync(descriptor)
     const { dev, ino, mtimeMs, size } = stats
     closeQuietly(this.descriptor)
+    this.lostSince = undefined
     this.descriptor = descriptor
     this.device = dev
     this.inode = ino

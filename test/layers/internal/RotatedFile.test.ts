@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Logger from "effect/Logger"
 import * as TestClock from "effect/testing/TestClock"
 import * as fs from "node:fs"
 import * as os from "node:os"
@@ -76,6 +77,29 @@ describe("RotatedFile", () => {
       fs.mkdirSync(inner)
       yield* log("one")
       assert.strictEqual(textOf(file), "one\n")
+    }))
+
+  it.effect("goes on in the renamed file while the path cannot be opened, says so after 10 seconds, and comes back", () =>
+    Effect.gen(function*() {
+      const file = path.join(yield* folder, "app.log")
+      const { log } = yield* open(file)
+      yield* log("one")
+      fs.renameSync(file, `${file}-old`)
+      // As while the new file belongs to somebody else yet, which root does not notice.
+      fs.mkdirSync(file)
+      const warnings: Array<unknown> = []
+      const heard = Logger.layer([Logger.make(({ message }) => void warnings.push(message))])
+      for (const line of ["two", "three"]) {
+        yield* Effect.provide(log(line), heard)
+        yield* TestClock.adjust("9999 millis")
+      }
+      assert.lengthOf(warnings, 0)
+      for (const line of ["four", "five"]) yield* Effect.provide(log(line), heard)
+      assert.lengthOf(warnings, 1)
+      assert.include(String(warnings[0]), `The log ${file} cannot be opened anew; it goes on in the renamed file`)
+      fs.rmdirSync(file)
+      yield* log("six")
+      assert.deepStrictEqual([file, `${file}-old`].map(textOf), ["six\n", "one\ntwo\nthree\nfour\nfive\n"])
     }))
 
   describe("of two writers", () => {
