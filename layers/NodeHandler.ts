@@ -51,7 +51,7 @@ const serve = (
   exchange: RequestExchange,
   context: Context.Context<never>
 ): Effect.Effect<void, SendError> => {
-  const { method, rawPath } = exchange.scope
+  const { method } = exchange.scope
   if (!methods.has(method)) return respond(exchange, 501, "Not Implemented")
   let connection: Connection
   try {
@@ -63,9 +63,7 @@ const serve = (
 
   const answered = Effect.catchTag(answer(exchange, connection), "HandlerFailure", ({ cause }: HandlerFailure) => {
     connection.abort()
-    if (exchange.connection.responseStarted) return Effect.die(cause)
-    const log = Effect.logError(`${method} ${rawPath} failed`, cause)
-    return Effect.andThen(log, respond(exchange, 500, "Internal Server Error"))
+    return Effect.die(cause)
   })
   const both = connection.hasBody
     ? Effect.raceFirst(answered, Effect.andThen(passBody(exchange, connection), Effect.never))

@@ -21,8 +21,8 @@ export type Fetch = (request: Request) => Response | Promise<Response>
  * `request.signal` aborts when the client goes away or the exchange is interrupted. The URL is made of scheme, `host`
  * header (our own address where there is none) and the target as it was sent, mount point included.
  *
- * A function that throws, rejects or yields something else than a Response is logged and answered with 500; after the
- * client has gone it is neither. A request that a `Request` cannot express is refused: a host that is not one with
+ * A function that throws, rejects or yields something else than a Response is a defect of the App, which the server logs
+ * and answers with 500; after the client has gone it is nothing. A request that a `Request` cannot express is refused: a host that is not one with
  * 400, the methods CONNECT, TRACE and TRACK with 501.
  *
  * **Fails with** `SendError` when the response's body cannot be read to its end.
@@ -64,13 +64,7 @@ const serve = (
   })
   return Effect.matchEffect(answered, {
     onSuccess: (response) => WebResponse.send(exchange, response),
-    onFailure: (error) =>
-      gone.signal.aborted
-        ? Effect.void
-        : Effect.andThen(
-          Effect.logError(`${scope.method} ${scope.rawPath} failed`, error.cause),
-          App.respond(send, 500, "Internal Server Error")
-        )
+    onFailure: (error) => gone.signal.aborted ? Effect.void : Effect.die(error.cause)
   }).pipe(
     Effect.onExit((exit) =>
       Effect.sync(() => {

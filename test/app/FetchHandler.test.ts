@@ -6,6 +6,7 @@ import * as Fiber from "effect/Fiber"
 import * as FetchHandler from "../../src/app/FetchHandler.ts"
 import * as Fake from "../utils/exchange.ts"
 import * as Logs from "../utils/logs.ts"
+import { bodyOf, exchange } from "../utils/serve.ts"
 
 const text = (body: string) => new TextEncoder().encode(body)
 
@@ -175,27 +176,25 @@ describe("FetchHandler", () => {
       assert.isFalse(signal?.aborted)
     }))
 
-  it.effect("answers 500 and logs when the function throws, rejects or yields no Response", () => {
+  it.effect("is logged by the server and answered with 500 when the function throws, rejects or yields no Response", () => {
     const logs = Logs.capture()
     return Effect.gen(function*() {
-      const broken: ReadonlyArray<FetchHandler.Fetch> = [
-        () => {
+      const broken: ReadonlyArray<readonly [FetchHandler.Fetch, string]> = [
+        [() => {
           throw new Error("thrown")
-        },
-        () => Promise.reject(new Error("rejected")),
-        () => undefined as unknown as Response
+        }, "Error: thrown"],
+        [() => Promise.reject(new Error("rejected")), "Error: rejected"],
+        [() => undefined as unknown as Response, "did not yield a Response"]
       ]
-      const found: Array<string> = []
-      for (const fetch of broken) {
-        const answer = yield* Fake.request(FetchHandler.make(fetch), { target: "/p" })
-        assert.deepStrictEqual([answer.status, answer.text], [500, "Internal Server Error"])
-        const line = logs.lines.pop()
-        assert.deepStrictEqual([line?.level, logs.lines.length], ["Error", 0])
-        found.push(`${line?.message} ${line?.cause}`)
+      for (const [fetch, why] of broken) {
+        const answer = yield* exchange(FetchHandler.make(fetch), "GET /p HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert.match(answer, /^HTTP\/1\.1 500 /)
+        assert.strictEqual(bodyOf(answer), "Internal Server Error")
+        const errors = logs.lines.splice(0).filter(({ level }) => level === "Error")
+        assert.strictEqual(errors.length, 1)
+        assert.include(`${errors[0]?.message} ${errors[0]?.cause}`, `failed on GET "/p"`)
+        assert.include(errors[0]?.cause, why)
       }
-      assert.include(found[0], "thrown")
-      assert.include(found[1], "rejected")
-      assert.include(found[2], "did not yield a Response")
     }).pipe(Effect.provide(logs.layer))
   })
 

@@ -213,7 +213,7 @@ describe("NodeHandler", () => {
           target: "/first",
           headers: { "content-length": "3" },
           body: ["abcGET /second HTTP/1.1\r\nhost: a\r\n\r\n"]
-        })
+        }).pipe(Effect.exit)
         yield* settle
         assert.deepStrictEqual(seen, ["/first"])
       }).pipe(quiet))

@@ -184,7 +184,7 @@ describe("NodeHandler", () => {
             assert.deepStrictEqual([status, body], [500, "Internal Server Error"])
             const errors = logs.lines.splice(0).filter(({ level }) => level === "Error")
             assert.deepStrictEqual(errors.length, 1)
-            assert.include(`${errors[0]?.message} ${errors[0]?.cause}`, "GET /p%0A failed")
+            assert.include(`${errors[0]?.message} ${errors[0]?.cause}`, `failed on GET "/p\\n"`)
             assert.include(`${errors[0]?.message} ${errors[0]?.cause}`, "broken")
           }
         }).pipe(Effect.provide(logs.layer))

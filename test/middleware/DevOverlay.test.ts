@@ -9,6 +9,7 @@ import * as App from "../../src/app/App.ts"
 import { Development } from "../../src/app/Development.ts"
 import type { DevFailure } from "../../src/app/DevFailure.ts"
 import * as DevScript from "../../src/app/DevScript.ts"
+import * as FetchHandler from "../../src/app/FetchHandler.ts"
 import * as Handler from "../../src/app/Handler.ts"
 import * as DevOverlay from "../../src/middleware/DevOverlay.ts"
 import type { HttpResponseBody } from "../../src/schema/Event.ts"
@@ -167,6 +168,14 @@ describe("DevOverlay", () => {
         )
         assert.lengthOf(textOf(answer).match(/kaput/g)!, 1)
         assert.isTrue(textOf(answer).endsWith(tag))
+      }))
+
+    it.effect("that is a fetch function [C234]", () =>
+      Effect.gen(function*() {
+        const { answer } = yield* failing(FetchHandler.make(() => Promise.reject(new TypeError("kaput"))))
+        assert.match(answer, /^HTTP\/1\.1 500 /)
+        assert.match(textOf(answer), /<pre>TypeError: kaput\n {4}at .*DevOverlay\.test\.ts:\d+:\d+/)
+        assert.include(textOf(answer), tag)
       }))
 
     it.effect("and not one that has begun to answer", () =>
