@@ -11,6 +11,8 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Latest from "../../src/app/Latest.ts"
 import { ConnectionReport, type SettingReport, StatusReport, type WorkerReport } from "../../src/schema/Report.ts"
 import { Drained, Operations, OperationsError } from "../../src/service/Operations.ts"
 import * as OperationsMetrics from "./OperationsMetrics.ts"
@@ -43,8 +45,8 @@ export interface Around {
   readonly answer: Answer
   /** Starts workers that get to know whether they are drained. */
   readonly greeting: (spawn: Spawn) => Spawn
-  /** The operations of the supervisor that was made with the two. */
-  readonly over: (workers: Workers) => Operations["Service"]
+  /** The operations of the supervisor that was made with the two. Looks at the metrics go on as long as the scope. */
+  readonly over: (workers: Workers) => Effect.Effect<Operations["Service"], never, Scope.Scope>
 }
 
 /** A health check that was never run takes 5 seconds of them at most, where nobody has said otherwise. */
@@ -70,18 +72,20 @@ export const make = Effect.fnUntraced(function*(options: Options) {
         places.add(number)
         return Effect.forkIn(greet(child, drained), scope, { startImmediately: true })
       }),
-    over: (workers) => {
+    over: Effect.fnUntraced(function*(workers: Workers) {
       const world = { ...options, workers, drained, startedAtMillis, restarts: () => restarts }
       const status = statusOf(world)
       const metrics = OperationsMetrics.make(status)
-      const operations = makeOperations(world, status, metrics.text)
+      // However many ask, each worker is asked once at a time.
+      const text = yield* Latest.make(metrics.text, 0)
+      const operations = makeOperations(world, status, text.get)
       const perform = Protocol.answer(operations)
       answer = (what) => {
         const farewell = Option.getOrUndefined(Protocol.decodeFarewell(what))?.farewell
         return farewell === undefined ? perform(what) : metrics.farewell(farewell.pid, farewell.metrics)
       }
       return operations
-    }
+    })
   }
   return around
 })

@@ -141,7 +141,7 @@ export const run = Effect.fnUntraced(function*(call: Call, predecessor: Supervis
     successor: yield* SupervisorUpgrade.make(sockets, () => ({ ...process.env, ...host.notify.environment })),
     onUpgraded: (pid) => Effect.andThen(Scope.close(entrances, Exit.void), host.notify.mainPid(pid))
   }, reload === undefined ? spawn : reload.spawn(spawn))
-  const operations = around.over(supervisor)
+  const operations = yield* around.over(supervisor)
   const openEntrances = (takeOver: boolean) =>
     Effect.flatMap(
       Scope.fork(entrances),

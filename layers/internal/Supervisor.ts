@@ -49,6 +49,8 @@ export interface Child {
 export interface Successor extends Pick<Child, "pid" | "ready" | "exited" | "kill"> {
   /** Leaves the sockets and their files to it. */
   readonly release: Effect.Effect<void>
+  /** Asks it to read its configuration anew. */
+  readonly restart: Effect.Effect<void>
 }
 
 /** What a restart reads anew. */
@@ -382,6 +384,8 @@ export class Supervisor {
       this.successor = undefined
       yield* successor.release
       yield* onUpgraded(successor.pid)
+      // Whoever asked for a restart meanwhile may have changed what the successor had read by then.
+      if (this.nextRestart !== undefined) yield* successor.restart
       yield* Effect.logInfo(`Upgraded: the successor (${successor.pid}) serves, and this process ends`)
       yield* this.finish(exitCodes.clean, "restart")
       return true

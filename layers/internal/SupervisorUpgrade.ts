@@ -110,6 +110,7 @@ const start = (sockets: Sockets, env: NodeJS.ProcessEnv, folder: string, script:
     ready: Deferred.await(isReady),
     exited,
     kill: Effect.sync(() => void child.kill("SIGKILL")),
+    restart: Effect.sync(() => void child.kill("SIGHUP")),
     release: Effect.andThen(
       sockets.release,
       Effect.sync(() => {

@@ -111,7 +111,7 @@ export const supervised = Effect.gen(function*() {
     drained
   )
   const subject: Subject = {
-    operations: around.over(crew),
+    operations: yield* around.over(crew),
     drained: Effect.map(Effect.all(workers.map(({ subject }) => subject.drained)), (all) => all.flat()),
     done,
     workers: [1, 2],

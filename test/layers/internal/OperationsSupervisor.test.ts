@@ -4,6 +4,7 @@ import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
+import * as Latch from "effect/Latch"
 import * as Result from "effect/Result"
 import * as TestClock from "effect/testing/TestClock"
 import * as OperationsSupervisor from "../../../layers/internal/OperationsSupervisor.ts"
@@ -13,6 +14,7 @@ import { Drained } from "../../../src/service/Operations.ts"
 import { facts, operationsContract } from "../../contract/Operations.ts"
 import { capture } from "../../utils/logs.ts"
 import { supervised } from "../../utils/operations.ts"
+import { until } from "../../utils/sockets.ts"
 
 operationsContract("OperationsSupervisor", Effect.map(supervised, ({ subject }) => subject))
 
@@ -22,7 +24,7 @@ describe("OperationsSupervisor", () => {
   describe("with workers that do not answer", () => {
     /** The first worker answers, the second is `second`. */
     const beside = (second: Result.Result<unknown, AskError>) =>
-      Effect.map(supervised, ({ around, crew }) =>
+      Effect.flatMap(supervised, ({ around, crew }) =>
         around.over({
           ...crew,
           askAll: (what, timeout) =>
@@ -62,7 +64,7 @@ describe("OperationsSupervisor", () => {
       Effect.gen(function*() {
         const { around, crew } = yield* supervised
         const waits: Array<number> = []
-        const operations = around.over({
+        const operations = yield* around.over({
           ...crew,
           askAll: (_, timeout) =>
             Effect.sync(() => {
@@ -78,7 +80,7 @@ describe("OperationsSupervisor", () => {
     it.effect("is not ready when no worker says that it is", () =>
       Effect.gen(function*() {
         const { around, crew } = yield* supervised
-        const operations = around.over({ ...crew, askAll: () => Effect.succeed([]) })
+        const operations = yield* around.over({ ...crew, askAll: () => Effect.succeed([]) })
         assert.isFalse((yield* operations.status).isReady)
       }))
   })
@@ -86,7 +88,7 @@ describe("OperationsSupervisor", () => {
   it.effect("shows a worker that finishes what it has beside the one in its place", () =>
     Effect.gen(function*() {
       const { around, crew } = yield* supervised
-      const operations = around.over({ ...crew, leaving: [{ number: 2, pid: 77 }] })
+      const operations = yield* around.over({ ...crew, leaving: [{ number: 2, pid: 77 }] })
       const { isShuttingDown, workers } = yield* operations.status
       assert.deepStrictEqual(workers.map(({ number, pid, state }) => [number, pid, state]), [
         [1, 101, "serving"],
@@ -99,13 +101,37 @@ describe("OperationsSupervisor", () => {
   it.effect("is shutting down when all of its workers are", () =>
     Effect.gen(function*() {
       const { around, crew } = yield* supervised
-      const operations = around.over({
+      const operations = yield* around.over({
         ...crew,
         leaving: crew.status.map(({ number, pid }) => ({ number, pid: pid! }))
       })
       const { isShuttingDown, workers } = yield* operations.status
       assert.isTrue(isShuttingDown)
       assert.deepStrictEqual(workers.map(({ state }) => state), ["stopping", "stopping"])
+    }))
+
+  it.effect("asks each worker once for all who want the metrics at the same time, and anew for the next", () =>
+    Effect.gen(function*() {
+      const { around, crew } = yield* supervised
+      const answered = Latch.makeUnsafe(false)
+      let asked = 0
+      const operations = yield* around.over({
+        ...crew,
+        askAll: (what, timeout) => {
+          asked++
+          return Effect.andThen(answered.await, crew.askAll(what, timeout))
+        }
+      })
+      const both = yield* Effect.forkChild(
+        Effect.all([operations.metrics, operations.metrics], { concurrency: "unbounded" })
+      )
+      yield* until(() => asked > 0)
+      yield* answered.open
+      const [first, second] = yield* Fiber.join(both)
+      assert.strictEqual(first, second)
+      assert.strictEqual(asked, 1)
+      yield* operations.metrics
+      assert.strictEqual(asked, 2)
     }))
 
   describe("over a supervisor", () => {
@@ -157,7 +183,7 @@ describe("OperationsSupervisor", () => {
           })
         )
       )
-      const operations = around.over(supervisor)
+      const operations = yield* around.over(supervisor)
       yield* Effect.forkChild(supervisor.run(Effect.void), { startImmediately: true })
       return { around, children, operations }
     })
@@ -250,7 +276,7 @@ describe("OperationsSupervisor", () => {
         })
         assert.isUndefined(around.answer({ do: "config" }))
         const { crew } = yield* supervised
-        around.over(crew)
+        yield* around.over(crew)
         assert.deepStrictEqual(yield* around.answer({ do: "config" })!, { done: [] })
         assert.isUndefined(around.answer({ do: "something else" }))
         assert.isUndefined(around.answer("hello"))

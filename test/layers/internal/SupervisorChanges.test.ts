@@ -20,6 +20,7 @@ const settle = Effect.fnUntraced(function*(children: ReadonlyArray<FakeProcess>)
 
 class FakeSuccessor extends FakeProcess implements Supervisor.Successor {
   readonly release = Effect.sync(() => void this.asked.push("release"))
+  readonly restart = Effect.sync(() => void this.asked.push("restart"))
 }
 
 const upgradable = Effect.fnUntraced(function*(changes: Partial<Supervisor.Options> = {}) {
@@ -192,6 +193,21 @@ describe("Supervisor", () => {
         // Whoever supervises now is nobody's to kill.
         yield* supervisor.killAll
         assert.deepStrictEqual(successors[0]!.asked, ["release"])
+      }))
+
+    it.effect("passes on a restart that was asked for while the successor came to serve [C151]", () =>
+      Effect.gen(function*() {
+        const { children, running, successors, supervisor } = yield* upgradable()
+        yield* Effect.forkChild(supervisor.upgrade)
+        yield* turn
+        const restarting = yield* Effect.forkChild(supervisor.restart)
+        yield* turn
+        yield* successors[0]!.serve
+        yield* turn
+        assert.deepStrictEqual(successors[0]!.asked, ["release", "restart"])
+        for (const child of children) yield* child.exit(0)
+        assert.isFalse(yield* Fiber.join(restarting))
+        assert.strictEqual(yield* Fiber.join(running), Supervisor.exitCodes.clean)
       }))
 
     for (const how of ["dies", "is late"] as const) {
