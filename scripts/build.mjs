@@ -1,6 +1,6 @@
 /**
  * Builds dist/: the library (ES modules and declarations, through tsc) and the command line program dist/main.js (minified,
- * through esbuild, with what only some calls need beside it in dist/main). The old dist stays until the new one is
+ * through rolldown, with what only some calls need beside it in dist/main). The old dist stays until the new one is
  * complete.
  *
  * With --if-stale it first compares the content of everything that goes in with what the last build read, and does
@@ -52,41 +52,73 @@ const library = () =>
  */
 const apart = "EvalScope"
 
+/**
+ * The prompts of effect's command line make an Intl.Segmenter when they are loaded, and with it load tables of ICU: 10 ms of
+ * each start. This one waits until somebody prompts.
+ */
+const lateSegmenter = `
+  export class LateSegmenter {
+    constructor(...options) {
+      this.options = options
+    }
+    segment(text) {
+      this.segmenter ??= Reflect.construct(Reflect.get(Intl, "Segmenter"), this.options)
+      return this.segmenter.segment(text)
+    }
+  }
+`
+
+/** All that a chunk imports before it runs. */
+const startOf = (chunks) => {
+  const byName = new Map(chunks.map((chunk) => [chunk.fileName, chunk]))
+  const modules = new Set()
+  const follow = (name) => {
+    const chunk = byName.get(name)
+    if (chunk === undefined) return
+    byName.delete(name)
+    for (const module of chunk.moduleIds) modules.add(module)
+    chunk.imports.forEach(follow)
+  }
+  follow("main.js")
+  return modules
+}
+
 const program = async () => {
-  const esbuild = await import("esbuild")
+  const { rolldown } = await import("rolldown")
   const { version } = JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8"))
   const options = {
-    absWorkingDir: root,
-    bundle: true,
-    minify: true,
-    legalComments: "none",
+    cwd: root,
     platform: "node",
-    format: "esm",
-    target: "node20.19",
-    // Loaded at run time if it is installed, to run TypeScript where Node cannot.
-    external: ["esbuild"],
-    define: { __SLIPWAY_VERSION__: JSON.stringify(version) },
-    // CommonJS packages in the bundle ask for node modules with require.
-    banner: { js: `import{createRequire as _require}from"node:module";const require=_require(import.meta.url);` }
+    // Loaded at run time where they are installed: what runs TypeScript where Node cannot, and what makes ws faster.
+    external: ["esbuild", "bufferutil", "utf-8-validate"],
+    transform: {
+      target: "node20.19",
+      define: { __SLIPWAY_VERSION__: JSON.stringify(version) },
+      inject: { "Intl.Segmenter": ["late-segmenter", "LateSegmenter"] }
+    },
+    // Of packages that import what they also load later.
+    checks: { ineffectiveDynamicImport: false }
   }
-  await esbuild.build({
-    ...options,
-    entryPoints: [`layers/internal/${apart}.ts`],
-    outdir: path.join(fresh, "main")
-  })
-  await esbuild.build({
-    ...options,
-    entryPoints: ["src/main.ts"],
-    outdir: fresh,
-    chunkNames: "main/[name]-[hash]",
-    // What only some calls need is loaded by those alone.
-    splitting: true,
-    plugins: [{
-      name: "apart",
-      // Who imports it is in a chunk, beside it.
-      setup: (build) =>
-        build.onResolve({ filter: new RegExp(`/${apart}\\.ts$`) }, () => ({ path: `./${apart}.js`, external: true }))
-    }]
+  const late = {
+    name: "late-segmenter",
+    resolveId: (id) => id === "late-segmenter" ? { id, moduleSideEffects: false } : undefined,
+    load: (id) => id === "late-segmenter" ? lateSegmenter : undefined
+  }
+  // Who imports it is in a chunk, beside it: the text stays as it is.
+  const beside = {
+    name: "apart",
+    resolveId: (id) => id.endsWith(`/${apart}.ts`) ? { id: `./${apart}.js`, external: true } : undefined
+  }
+  const output = { format: "esm", minify: true, comments: { legal: false }, dir: fresh }
+  const expression = await rolldown({ ...options, input: `layers/internal/${apart}.ts`, plugins: [late] })
+  await expression.write({ ...output, entryFileNames: "main/[name].js", codeSplitting: false })
+  const whole = await rolldown({ ...options, input: "src/main.ts", plugins: [late, beside] })
+  const start = startOf((await whole.generate(output)).output)
+  // One file is read faster than forty. It is not main.js: a chunk that imported that under another name would run it anew.
+  await whole.write({
+    ...output,
+    chunkFileNames: "main/[name]-[hash].js",
+    codeSplitting: { groups: [{ name: "start", test: (id) => start.has(id) && id !== path.join(root, "src/main.ts") }] }
   })
   fs.chmodSync(path.join(fresh, "main.js"), 0o755)
 }

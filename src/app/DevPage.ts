@@ -8,8 +8,7 @@ import * as Effect from "effect/Effect"
 import type { App } from "./App.ts"
 import * as ContentNegotiation from "./ContentNegotiation.ts"
 import * as DevFailure from "./DevFailure.ts"
-import { escape } from "./internal/Html.ts"
-import { contentSecurityPolicy } from "./internal/Listing.ts"
+import { contentSecurityPolicy, escape } from "./internal/Html.ts"
 
 /** Slipway's own pages load nothing; in development they may load the script. The policy of an application stays. */
 export const widened = (policy: string): string =>

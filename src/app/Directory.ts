@@ -15,6 +15,7 @@ import * as MountPoint from "../protocol/MountPoint.ts"
 import type { Headers } from "../schema/Scope.ts"
 import * as App from "./App.ts"
 import * as ContentNegotiation from "./ContentNegotiation.ts"
+import { contentSecurityPolicy } from "./internal/Html.ts"
 import * as Listing from "./internal/Listing.ts"
 import * as Representation from "./internal/Representation.ts"
 import * as Target from "./internal/Target.ts"
@@ -103,7 +104,7 @@ const serve = Effect.fnUntraced(function*(site: Site, exchange: App.HttpExchange
     : Listing.html(`/${segments.map((segment) => `${segment}/`).join("")}`, segments.length === 0, entries)
   yield* App.respond(send, 200, body, [
     ["content-type", asJson ? "application/json" : "text/html; charset=utf-8"],
-    ["content-security-policy", Listing.contentSecurityPolicy],
+    ["content-security-policy", contentSecurityPolicy],
     ["cache-control", "no-cache"],
     ["vary", "accept"],
     noSniff

@@ -21,7 +21,7 @@ import type * as App from "./App.ts"
 import * as ContentNegotiation from "./ContentNegotiation.ts"
 import { Development } from "./Development.ts"
 import * as ErrorPage from "./internal/ErrorPage.ts"
-import { contentSecurityPolicy } from "./internal/Listing.ts"
+import { contentSecurityPolicy } from "./internal/Html.ts"
 import { Problem } from "./Problem.ts"
 
 // ---- input that does not fit

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import type { DevFailure } from "../../src/app/DevFailure.ts"
 import * as DevPage from "../../src/app/DevPage.ts"
-import { contentSecurityPolicy } from "../../src/app/internal/Listing.ts"
+import { contentSecurityPolicy } from "../../src/app/internal/Html.ts"
 import { bodyOf, exchange, headerOf } from "../utils/serve.ts"
 
 const failure: DevFailure = {
