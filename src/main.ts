@@ -238,9 +238,15 @@ const forceOnSecondSignal = (): void => {
   process.on("SIGTERM", onSignal)
 }
 
-// Until somebody listens: Node would open its debugger at the one, and end at the other.
-const ignoreEarlySignals = (): void => {
-  if (process.platform === "win32") return
+// Until somebody listens: Node would open its debugger at the one, and end at the other. Windows has other signals, for
+// Ctrl-Break and for a console that closes, after which it gives a process some seconds.
+const prepareSignals = (): void => {
+  if (process.platform === "win32") {
+    for (const signal of ["SIGBREAK", "SIGHUP"] as const) {
+      process.on(signal, () => void process.emit("SIGTERM", "SIGTERM"))
+    }
+    return
+  }
   for (const signal of ["SIGUSR1", "SIGUSR2"] as const) process.on(signal, () => {})
 }
 
@@ -257,5 +263,5 @@ const teardown: Runtime.Teardown = (exit, onExit) =>
 // cost 20 to 29 µs instead of 11 to 15, most of it spent on collecting the whole heap. See docs/decisions.md.
 v8.setFlagsFromString("--no-allocation-site-pretenuring")
 forceOnSecondSignal()
-ignoreEarlySignals()
+prepareSignals()
 NodeRuntime.runMain(main, { teardown })

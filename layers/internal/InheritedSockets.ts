@@ -14,7 +14,8 @@ export const InheritedSockets = Context.Reference<ReadonlyMap<string, number>>("
 export interface SharedPort {
   readonly host: string
   readonly port: number
-  readonly reusePort: true
+  /** False where Node's cluster listens for all of them. */
+  readonly reusePort: boolean
 }
 
 /** Ports that others bind as well. The numbers are real: a port 0 has been chosen for all of them. */

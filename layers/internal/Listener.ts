@@ -95,10 +95,13 @@ export const openListener = Effect.fnUntraced(function*(
   if (inherited !== undefined) yield* listen({ fd: inherited })
   else if (shared !== undefined) yield* listen(shared)
   else if (spec._tag === "tcp") yield* listen({ host: spec.host, port: spec.port })
-  else if (spec.path.startsWith("\0")) yield* listen({ path: spec.path })
   else yield* listenOnFile(spec, settings, listen)
   return addressOf(server, spec)
 })
+
+/** Whether a socket has a file: not one with an abstract name (Linux), nor a pipe (Windows). */
+export const isFile = (path: string, platform: string = process.platform): boolean =>
+  !path.startsWith("\0") && !(platform === "win32" && /^\\\\[.?]\\pipe\\/i.test(path))
 
 /** Runs what the file system may refuse. */
 const attempt = <A>(spec: UnixSpec, operation: () => A): Effect.Effect<A, ServerError> =>
@@ -113,7 +116,7 @@ const attempt = <A>(spec: UnixSpec, operation: () => A): Effect.Effect<A, Server
 /**
  * Listens in a folder that only we can enter, and moves the socket to its place once it has its mode. So it is never
  * open to more than its mode says; one that is replaced is never missing; and the runtime, which removes the file it was
- * bound to when it closes, does not remove the file of a successor.
+ * bound to when it closes, does not remove the file of a successor. What has no file is listened on as it is.
  */
 export const listenOnFile = Effect.fnUntraced(function*(
   spec: UnixSpec,
@@ -121,6 +124,7 @@ export const listenOnFile = Effect.fnUntraced(function*(
   listen: (options: Net.ListenOptions) => Effect.Effect<void, ServerError>
 ): Effect.fn.Return<void, ServerError, Scope.Scope> {
   const { path } = spec
+  if (!isFile(path)) return yield* listen({ path })
   const place = (folder: string) => {
     const bound = Path.join(folder, "s")
     return Effect.andThen(
@@ -148,6 +152,7 @@ export const listenOnFile = Effect.fnUntraced(function*(
 
 /** Succeeds when nothing is in the way. A socket that nobody listens on is left over from a process that died. */
 export const checkFile = Effect.fnUntraced(function*(spec: UnixSpec): Effect.fn.Return<void, ServerError> {
+  if (!isFile(spec.path)) return
   if (Math.max(Buffer.byteLength(spec.path), Buffer.byteLength(Path.dirname(spec.path)) + 10) > maxPathBytes) {
     return yield* Effect.fail(listenFailed(spec, "ENAMETOOLONG"))
   }

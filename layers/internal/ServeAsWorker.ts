@@ -17,9 +17,16 @@ import type * as SupervisorMessage from "./SupervisorMessage.ts"
 
 /**
  * A service manager may send to all processes of a unit what is meant for the supervisor. Of themselves these would end a
- * worker, and `SIGUSR1` would open Node's debugger.
+ * worker, and `SIGUSR1` would open Node's debugger. On Windows all processes of a console are told of Ctrl-C.
  */
 const leaveSignals: Effect.Effect<void> = Effect.sync(() => {
+  if (process.platform === "win32") {
+    for (const signal of ["SIGINT", "SIGBREAK", "SIGHUP"] as const) {
+      process.removeAllListeners(signal)
+      process.on(signal, () => {})
+    }
+    return
+  }
   for (const signal of ["SIGHUP", "SIGUSR1", "SIGUSR2", "SIGTTIN", "SIGTTOU"] as const) process.on(signal, () => {})
 })
 

@@ -128,6 +128,7 @@ export const run = Effect.fnUntraced(function*(call: Call, predecessor: Supervis
     SupervisorProcess.spawn({
       sockets: sockets.bound(),
       heartbeatTimeout,
+      platform: process.platform,
       answer: (what) => reload?.answer(what) ?? around.answer(what)
     })(number)
   )

@@ -55,10 +55,7 @@ const tell = (message: Message.FromWorker): boolean => {
 export const sockets = ({ ports, sockets }: Message.Assignment): Layer.Layer<never> =>
   Layer.mergeAll(
     Layer.succeed(InheritedSockets, new Map(Object.entries(sockets))),
-    Layer.succeed(
-      SharedPorts,
-      new Map(Object.entries(ports).map(([key, port]) => [key, { ...port, reusePort: true } as const]))
-    )
+    Layer.succeed(SharedPorts, new Map(Object.entries(ports)))
   )
 
 // ---- what is heard
@@ -127,7 +124,7 @@ const listen = (): void => {
   process.on("message", hear)
   process.on("disconnect", gone)
   // It may have gone while the application was loaded.
-  if (!process.connected) gone()
+  if (!tell({ type: "listening" })) gone()
 }
 
 /** Succeeds when the supervisor says stop, or is gone. */

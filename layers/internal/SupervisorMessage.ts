@@ -15,7 +15,10 @@ export const Assignment = Schema.Struct({
   /** Descriptors of the sockets, by address. */
   sockets: Schema.Record(Schema.String, Schema.Int),
   /** Ports that the worker binds by itself beside the others, by address. */
-  ports: Schema.Record(Schema.String, Schema.Struct({ host: Schema.String, port: Schema.Int })),
+  ports: Schema.Record(
+    Schema.String,
+    Schema.Struct({ host: Schema.String, port: Schema.Int, reusePort: Schema.Boolean })
+  ),
   /** How often it has to be heard. 0: never. */
   beatMillis: Schema.Int
 })
@@ -38,9 +41,9 @@ export const Told = Schema.Struct({
 })
 export type Told = typeof Told.Type
 
-/** To the supervisor. */
+/** To the supervisor. `listening`: what is said from now on is heard, which is not so before. */
 export const FromWorker = Schema.Union([
-  Schema.Struct({ type: Schema.Literals(["ready", "beat"]) }),
+  Schema.Struct({ type: Schema.Literals(["listening", "ready", "beat"]) }),
   Schema.Struct({ type: Schema.Literal("recycle"), reason: Schema.String }),
   Ask,
   Told

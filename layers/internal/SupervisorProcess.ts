@@ -3,7 +3,8 @@
  * bound sockets as descriptors, and a channel for words. Owns nothing but the processes it has started.
  *
  * Each is the leader of a group of its own, so that Ctrl-C on a terminal reaches the supervisor alone, which then asks
- * them in its order. One whose supervisor has died notices by the channel, and stops.
+ * them in its order. One whose supervisor has died notices by the channel, and stops. On Windows there are no groups and
+ * no descriptors: workers leave signals to the supervisor, and Node's cluster hands them their connections.
  */
 import type * as Clock from "effect/Clock"
 import * as Deferred from "effect/Deferred"
@@ -11,6 +12,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as ChildProcess from "node:child_process"
+import Cluster from "node:cluster"
 import type { Child, ChildExit } from "./Supervisor.ts"
 import { Asking } from "./SupervisorAsk.ts"
 import * as Message from "./SupervisorMessage.ts"
@@ -22,6 +24,7 @@ export interface Options {
   readonly heartbeatTimeout: Duration.Duration
   /** Answers what a worker asks, with a JSON value; `undefined` for what it does not know. Default: knows nothing. */
   readonly answer?: (what: unknown, worker: number) => Effect.Effect<unknown> | undefined
+  readonly platform: string
 }
 
 /** Descriptors of a child: input, output, errors and the channel come before the sockets. */
@@ -79,7 +82,7 @@ export const spawn = (options: Options) => (number: number): Effect.Effect<Child
     )
   )
 
-const environment = ({ heartbeatTimeout, sockets }: Options, number: number): NodeJS.ProcessEnv => {
+const environment = ({ heartbeatTimeout, platform, sockets }: Options, number: number): NodeJS.ProcessEnv => {
   const assignment: Message.Assignment = {
     number,
     sockets: Object.fromEntries(
@@ -87,12 +90,47 @@ const environment = ({ heartbeatTimeout, sockets }: Options, number: number): No
     ),
     ports: Object.fromEntries(
       sockets.flatMap(({ address, isShared, key }) =>
-        isShared && address._tag === "tcp" ? [[key, { host: address.host, port: address.port }]] : []
+        isShared && address._tag === "tcp"
+          ? [[key, { host: address.host, port: address.port, reusePort: platform !== "win32" }]]
+          : []
       )
     ),
     beatMillis: Math.ceil(Duration.toMillis(heartbeatTimeout) / beatsPerTimeout)
   }
   return { ...process.env, SLIPWAY_WORKER_NUMBER: String(number), [Message.variable]: Message.encode(assignment) }
+}
+
+const spawnDetached = ({ sockets }: Options, env: NodeJS.ProcessEnv): ChildProcess.ChildProcess =>
+  ChildProcess.spawn(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
+    cwd: startFolder,
+    env,
+    // A shared port stays here: whoever held its descriptor would get connections of it.
+    stdio: [
+      "ignore",
+      "inherit",
+      "inherit",
+      "ipc",
+      ...sockets.map(({ descriptor, isShared }) => isShared ? "ignore" : descriptor)
+    ],
+    detached: true
+  })
+
+/**
+ * Where descriptors cannot be handed on, Node's cluster listens here for all workers, and hands them connections in turn; one
+ * that a worker does not take any more goes to the next. (Each could accept by itself, but a worker that closes would
+ * reset what it has not seen yet.) It ends a worker at once whose supervisor has gone.
+ */
+const fork = (_: Options, env: NodeJS.ProcessEnv): ChildProcess.ChildProcess => {
+  Cluster.schedulingPolicy = Cluster.SCHED_RR
+  Cluster.setupPrimary({
+    exec: process.argv[1]!,
+    args: process.argv.slice(2),
+    execArgv: process.execArgv,
+    cwd: startFolder,
+    stdio: ["ignore", "inherit", "inherit", "ipc"],
+    windowsHide: true
+  })
+  return Cluster.fork(env).process
 }
 
 const start = (
@@ -101,25 +139,16 @@ const start = (
   clock: Clock.Clock,
   run: (effect: Effect.Effect<void>) => void
 ): Child => {
-  const child = ChildProcess.spawn(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
-    cwd: startFolder,
-    env: environment(options, number),
-    // A shared port stays here: whoever held its descriptor would get connections of it.
-    stdio: [
-      "ignore",
-      "inherit",
-      "inherit",
-      "ipc",
-      ...options.sockets.map(({ descriptor, isShared }) => isShared ? "ignore" : descriptor)
-    ],
-    detached: true
-  })
+  const child = (options.platform === "win32" ? fork : spawnDetached)(options, environment(options, number))
   const ready = Deferred.makeUnsafe<void>()
   const recycle = Deferred.makeUnsafe<string>()
   let heardMillis = clock.currentTimeMillisUnsafe()
+  /** What nobody hears yet: in a cluster Node throws away what comes before somebody listens. */
+  let early: Array<Message.ToWorker> | undefined = []
   const tell = (message: Message.ToWorker): boolean => {
     if (!child.connected) return false
-    child.send(message, ignore)
+    if (early === undefined) child.send(message, ignore)
+    else early.push(message)
     return true
   }
   const asking = new Asking(tell, (what) => options.answer?.(what, number), run)
@@ -128,7 +157,11 @@ const start = (
     heardMillis = clock.currentTimeMillisUnsafe()
     const message = Option.getOrUndefined(Message.decodeFromWorker(received))
     if (message === undefined) return
-    if (message.type === "ready") Deferred.doneUnsafe(ready, Effect.void)
+    if (message.type === "listening") {
+      const held = early ?? []
+      early = undefined
+      held.forEach(tell)
+    } else if (message.type === "ready") Deferred.doneUnsafe(ready, Effect.void)
     else if (message.type === "recycle") Deferred.doneUnsafe(recycle, Effect.succeed(message.reason))
     else if (message.type === "ask" || message.type === "told") asking.hear(message)
   })

@@ -36,7 +36,7 @@ const quit: Effect.Effect<void> = Effect.andThen(
 /**
  * Listens: `SIGHUP` restarts all workers, `SIGTTIN` and `SIGTTOU` add and remove one, `SIGUSR1` opens the log files
  * anew, `SIGUSR2` upgrades, `SIGQUIT` ends at once with code 1. On Windows, which has none of them, it does nothing:
- * what `SIGHUP` is there, the console that closes, must end the program.
+ * what `SIGHUP` is there, the console that closes, ends the program.
  */
 export const listen = Effect.fnUntraced(function*(
   actions: Actions,

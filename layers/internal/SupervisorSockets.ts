@@ -4,7 +4,8 @@
  * successor has taken over.
  *
  * Each worker listens on the same socket, so the kernel spreads connections over those that accept; nothing passes
- * through this process, and a worker that starts listens before the one that it replaces closes.
+ * through this process, and a worker that starts listens before the one that it replaces closes. On Windows, where that
+ * cannot be, addresses are only looked at here, and SupervisorProcess has another way.
  */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -16,7 +17,7 @@ import * as Net from "node:net"
 import * as Util from "node:util"
 import { listeners, type ListenSpec, type ServerSettings } from "../../src/schema/Settings.ts"
 import { type Address, formatAddress, type ServerError } from "../../src/service/Server.ts"
-import { checkFile, listenFailed, listenOnFile } from "./Listener.ts"
+import { checkFile, isFile, listenFailed, listenOnFile } from "./Listener.ts"
 
 /** A bound socket. */
 export interface Bound {
@@ -37,29 +38,29 @@ export interface Inherited extends Bound {
 
 /** Why there can be no supervisor. */
 export type SupervisorErrorReason =
-  /** Descriptors cannot be handed to other processes on this platform. Fault: operator. */
-  | { readonly _tag: "PlatformUnsupported"; readonly platform: string }
-  /** Node has no SO_REUSEPORT before 22.12, and would ignore the option. Fault: operator. */
-  | { readonly _tag: "ReusePortUnsupported"; readonly version: string }
+  /** Node has no SO_REUSEPORT before 22.12, where it would ignore the option, and on Windows. Fault: operator. */
+  { readonly _tag: "ReusePortUnsupported"; readonly version: string; readonly platform: string }
 
 export class SupervisorError extends Data.TaggedError("SupervisorError")<{ readonly reason: SupervisorErrorReason }> {
   override get message(): string {
-    const { reason } = this
-    return reason._tag === "PlatformUnsupported"
-      ? `workers: several processes cannot share a socket on ${reason.platform}. Use --workers 1, and a process for `
-        + "each core behind a proxy where that is not enough"
-      : `reusePort needs Node 22.12 or newer, and this is ${reason.version}. Without it workers share one socket, `
-        + "which serves as well"
+    const { platform, version } = this.reason
+    const why = platform === "win32"
+      ? "Windows has no reusePort"
+      : `reusePort needs Node 22.12 or newer, and this is ${version}`
+    return `${why}. Without it workers share one socket, which serves as well`
   }
 }
 
 /** **Fails with** `SupervisorError` where Node has no SO_REUSEPORT. */
-export const checkReusePort = (version: string = process.versions.node): Effect.Effect<void, SupervisorError> => {
+export const checkReusePort = (
+  version: string = process.versions.node,
+  platform: string = process.platform
+): Effect.Effect<void, SupervisorError> => {
   const [major = 0, minor = 0] = version.split(".").map(Number)
   const isThere = major > 23 || (major === 23 && minor >= 1) || (major === 22 && minor >= 12)
-  return isThere
+  return isThere && platform !== "win32"
     ? Effect.void
-    : Effect.fail(new SupervisorError({ reason: { _tag: "ReusePortUnsupported", version } }))
+    : Effect.fail(new SupervisorError({ reason: { _tag: "ReusePortUnsupported", version, platform } }))
 }
 
 export interface Options {
@@ -124,18 +125,15 @@ const placeOf = (key: string): string => key.replace(/^https?:/, "tcp:")
  * Binds all addresses of the settings, or takes those that are inherited.
  *
  * **Fails with** `ServerError` that names the address and says what to do, as a server would, and with
- * `SupervisorError` where workers cannot be had.
+ * `SupervisorError` where `reusePort` cannot be had.
  */
 export const open = Effect.fnUntraced(function*(
   settings: ServerSettings,
   options: Options = {}
 ): Effect.fn.Return<Sockets, ServerError | SupervisorError, Scope.Scope> {
   const { inherited = [], made = () => Effect.void, named = settings, platform = process.platform } = options
-  if (platform === "win32") {
-    return yield* Effect.fail(new SupervisorError({ reason: { _tag: "PlatformUnsupported", platform } }))
-  }
-  if (settings.reusePort) yield* checkReusePort(options.nodeVersion)
-  const sockets = new HeldSockets(yield* Effect.scope, inherited, made)
+  if (settings.reusePort) yield* checkReusePort(options.nodeVersion, platform)
+  const sockets = new HeldSockets(yield* Effect.scope, inherited, made, platform === "win32" ? chooseOne : bindOne)
   yield* sockets.change(settings, named)
   yield* sockets.closeLeftover
   return sockets
@@ -144,6 +142,7 @@ export const open = Effect.fnUntraced(function*(
 class HeldSockets implements Sockets {
   private readonly scope: Scope.Scope
   private readonly made: (path: string) => Effect.Effect<void>
+  private readonly bind: typeof bindOne
   /** What was handed over and is not taken yet; each is taken once, because its descriptor may be closed later. */
   private readonly inherited: Set<Inherited>
   /** Files of what was handed over and nobody wants: the predecessor's, as long as it may go on. */
@@ -154,9 +153,15 @@ class HeldSockets implements Sockets {
   private hasTakenOver = false
   private isReleased = false
 
-  constructor(scope: Scope.Scope, inherited: ReadonlyArray<Inherited>, made: (path: string) => Effect.Effect<void>) {
+  constructor(
+    scope: Scope.Scope,
+    inherited: ReadonlyArray<Inherited>,
+    made: (path: string) => Effect.Effect<void>,
+    bind: typeof bindOne
+  ) {
     this.scope = scope
     this.made = made
+    this.bind = bind
     this.inherited = new Set(inherited)
   }
 
@@ -182,7 +187,7 @@ class HeldSockets implements Sockets {
     const leftover = [...this.inherited]
     this.inherited.clear()
     this.leftover = leftover.flatMap(({ address, removesFile }) => {
-      if (address._tag !== "unix" || address.path.startsWith("\0") || !removesFile) return []
+      if (address._tag !== "unix" || !isFile(address.path) || !removesFile) return []
       const inode = Fs.statSync(address.path, { throwIfNoEntry: false })?.ino
       return inode === undefined ? [] : [{ path: address.path, inode }]
     })
@@ -232,10 +237,10 @@ class HeldSockets implements Sockets {
       const inherited = [...this.inherited].find((one) => placeOf(one.key) === place)
       if (inherited !== undefined) this.inherited.delete(inherited)
       const socket = inherited === undefined
-        ? yield* bindOne(spec, settings).pipe(Scope.provide(scope), closeOnError(scope))
+        ? yield* this.bind(spec, settings).pipe(Scope.provide(scope), closeOnError(scope))
         : yield* adopt(inherited, scope)
       const removesFile = inherited?.removesFile ?? true
-      if (spec._tag === "unix" && !spec.path.startsWith("\0") && removesFile) {
+      if (spec._tag === "unix" && isFile(spec.path) && removesFile) {
         const { ino } = Fs.statSync(spec.path)
         if (inherited === undefined) yield* this.made(spec.path)
         const isOurs = () => !this.isReleased && (inherited === undefined || this.hasTakenOver)
@@ -275,6 +280,12 @@ const bindOne = (
   settings: ServerSettings
 ): Effect.Effect<Fresh, ServerError, Scope.Scope> =>
   spec._tag === "tcp" ? bindTcp(spec, settings.reusePort) : bindUnix(spec, settings)
+
+/** Makes sure that an address can be had, and lets go of it: Node's cluster binds it when a worker asks for it. */
+const chooseOne: typeof bindOne = (spec) =>
+  spec._tag === "tcp"
+    ? Effect.map(Effect.scoped(bindTcp(spec, false)), (bound) => ({ ...bound, descriptor: -1, isShared: true }))
+    : Effect.fail(listenFailed(spec, "EAFNOSUPPORT"))
 
 const openHandle = (
   spec: ListenSpec,
@@ -324,11 +335,8 @@ const bindUnix = Effect.fnUntraced(function*(spec: UnixSpec, settings: ServerSet
     Effect.map(Scope.provide(openHandle(spec, path!, -1, -1), scope), (opened) => {
       handle = opened
     })
-  if (spec.path.startsWith("\0")) yield* bindAt({ path: spec.path })
-  else {
-    yield* checkFile(spec)
-    // Into a scope that never closes: whether the file goes is decided here, where a successor is known of.
-    yield* Scope.provide(listenOnFile(spec, settings, bindAt), yield* Scope.make())
-  }
+  yield* checkFile(spec)
+  // Into a scope that never closes: whether the file goes is decided here, where a successor is known of.
+  yield* Scope.provide(listenOnFile(spec, settings, bindAt), yield* Scope.make())
   return { descriptor: handle!.fd, isShared: false, address: { _tag: "unix", path: spec.path } } satisfies Fresh
 })

@@ -156,7 +156,7 @@ export const command = {
     controlSocket: setting(
       Kind.path,
       undefined,
-      "Unix socket on which slipway ctl asks and commands this server. Only its user may connect."
+      "Unix socket, on Windows a pipe, on which slipway ctl asks and commands this server. Only its user may connect."
     ),
     adminListen: setting(
       Kind.listenSpec,

@@ -5,7 +5,7 @@ import { isAlive } from "../../utils/processes.ts"
 import { start } from "../../utils/program.ts"
 
 /** The supervisor runs `supervise` with a worker, which runs `work`. Both print. */
-const program = (work: string, supervise: string) => `
+const program = (work: string, supervise: string, platform: string = process.platform) => `
   import * as Deferred from "effect/Deferred"
   import * as Duration from "effect/Duration"
   import * as Effect from "effect/Effect"
@@ -20,40 +20,43 @@ const program = (work: string, supervise: string) => `
 
   await Effect.runPromise(Effect.flatMap(Supervised.assignment, (assignment) => Option.isSome(assignment)
     ? Effect.scoped(Effect.andThen(work(), Supervised.stopped))
-    : supervise((answer) => SupervisorProcess.spawn({ sockets: [], heartbeatTimeout: Duration.zero, answer })(1))))
+    : supervise((answer) => SupervisorProcess.spawn({ sockets: [], heartbeatTimeout: Duration.zero, platform: "${platform}", answer })(1))))
 `
 
-const ends = Effect.fnUntraced(function*(work: string, supervise: string) {
-  const running = yield* start(program(work, supervise))
+const ends = Effect.fnUntraced(function*(work: string, supervise: string, platform: string = process.platform) {
+  const running = yield* start(program(work, supervise, platform))
   const code = yield* running.exits
   return { code, output: running.output }
 })
 
 describe("SupervisorProcess", { timeout: 30_000 }, () => {
-  it.live("asks a worker, and answers it", () =>
-    Effect.gen(function*() {
-      const { code, output } = yield* ends(
-        `yield* Supervised.answer((what) => what === "name" ? Effect.succeed({ pid: process.pid }) : undefined)
-         yield* Supervised.answer((what) => what === "fail" ? Effect.die(new Error("out of tea")) : undefined)
-         console.log("worker heard", JSON.stringify(yield* Supervised.ask({ question: 1 })))`,
-        `const child = yield* spawn((what, worker) => Effect.succeed({ what, worker }))
-         console.log("right", (yield* child.ask("name")).pid === child.pid)
-         console.log("wrong:", (yield* Effect.flip(child.ask("fail"))).message)
-         console.log("wrong:", (yield* Effect.flip(child.ask("nothing", Duration.millis(1)))).message)
-         yield* child.stop("stop")
-         console.log("ended", JSON.stringify(yield* child.exited))
-         console.log("wrong:", (yield* Effect.flip(child.ask("name"))).message)`
-      )
-      assert.deepStrictEqual(output.split("\n").filter(Boolean).sort(), [
-        `ended {"code":0,"signal":null}`,
-        "right true",
-        `worker heard {"what":{"question":1},"worker":1}`,
-        "wrong: The process did not answer in 0.001 s",
-        "wrong: The process has ended",
-        "wrong: The process has no answer: out of tea"
-      ])
-      assert.strictEqual(code, 0)
-    }))
+  for (const platform of ["linux", "win32"]) {
+    it.live(`asks a worker, and answers it, as on ${platform}`, () =>
+      Effect.gen(function*() {
+        const { code, output } = yield* ends(
+          `yield* Supervised.answer((what) => what === "name" ? Effect.succeed({ pid: process.pid }) : undefined)
+           yield* Supervised.answer((what) => what === "fail" ? Effect.die(new Error("out of tea")) : undefined)
+           console.log("worker heard", JSON.stringify(yield* Supervised.ask({ question: 1 })))`,
+          `const child = yield* spawn((what, worker) => Effect.succeed({ what, worker }))
+           console.log("right", (yield* child.ask("name")).pid === child.pid)
+           console.log("wrong:", (yield* Effect.flip(child.ask("fail"))).message)
+           console.log("wrong:", (yield* Effect.flip(child.ask("nothing", Duration.millis(1)))).message)
+           yield* child.stop("stop")
+           console.log("ended", JSON.stringify(yield* child.exited))
+           console.log("wrong:", (yield* Effect.flip(child.ask("name"))).message)`,
+          platform
+        )
+        assert.deepStrictEqual(output.split("\n").filter(Boolean).sort(), [
+          `ended {"code":0,"signal":null}`,
+          "right true",
+          `worker heard {"what":{"question":1},"worker":1}`,
+          "wrong: The process did not answer in 0.001 s",
+          "wrong: The process has ended",
+          "wrong: The process has no answer: out of tea"
+        ])
+        assert.strictEqual(code, 0)
+      }))
+  }
 
   it.live("fails a question when the worker dies over it", () =>
     Effect.gen(function*() {
@@ -127,6 +130,39 @@ describe("SupervisorProcess", { timeout: 30_000 }, () => {
          yield* child.exited`
       )
       assert.strictEqual(output, "reopened\n")
+    }))
+
+  it.live("has a socket that is shared through Node's cluster [W134]", () =>
+    Effect.gen(function*() {
+      const { output } = yield* ends(
+        `const { createServer } = yield* Effect.promise(() => import("node:net"))
+         const { port } = yield* Supervised.ask("where")
+         const server = createServer()
+         yield* Effect.callback((resume) => void server.listen({ port, host: "127.0.0.1" }, () => resume(Effect.void)))
+         yield* Supervised.ask(server.address().port)
+         server.close()`,
+        `const { createServer } = yield* Effect.promise(() => import("node:net"))
+         const free = createServer()
+         yield* Effect.callback((resume) => void free.listen(0, "127.0.0.1", () => resume(Effect.void)))
+         const { port } = free.address()
+         yield* Effect.callback((resume) => void free.close(() => resume(Effect.void)))
+         const ports = []
+         const both = yield* Deferred.make()
+         const answer = (what) => {
+           if (what === "where") return Effect.succeed({ port })
+           if (ports.push(what === port) === 2) Deferred.doneUnsafe(both, Effect.void)
+           return Effect.as(Deferred.await(both), null)
+         }
+         const children = [yield* spawn(answer), yield* spawn(answer)]
+         yield* Deferred.await(both)
+         console.log("listening at the same time", ports)
+         for (const child of children) {
+           yield* child.stop("stop")
+           console.log("ended", (yield* child.exited).code)
+         }`,
+        "win32"
+      )
+      assert.strictEqual(output, "listening at the same time [ true, true ]\nended 0\nended 0\n")
     }))
 
   it.live("starts more workers than ten without a warning, and takes all of them along when it exits at once", () =>

@@ -183,9 +183,35 @@ describe("SupervisorSockets", () => {
     )
   })
 
-  it.live("says on Windows that workers cannot be had there [W134]", () =>
-    Effect.gen(function*() {
-      const error = yield* Effect.flip(SupervisorSockets.open(settingsOf({ port: 0 }), { platform: "win32" }))
-      assert.match(error.message, /^workers: several processes cannot share a socket on win32\. Use --workers 1/)
-    }))
+  describe("on Windows, where workers bind by themselves", () => {
+    const platform = "win32"
+
+    it.live("chooses a port, and lets go of it", () =>
+      Effect.gen(function*() {
+        const bound = (yield* SupervisorSockets.open(settingsOf({ port: 0 }), { platform })).bound()
+        assert.lengthOf(bound, 1)
+        assert.deepInclude(bound[0], { key: "http://127.0.0.1:0", descriptor: -1, isShared: true })
+        assert.isAbove(portOf(bound[0]!), 0)
+        assert.isFalse(yield* isTaken(portOf(bound[0]!)))
+      }))
+
+    it.live("refuses a port that is taken, the files of unix sockets, and reusePort", () =>
+      Effect.gen(function*() {
+        const server = yield* Effect.acquireRelease(
+          Effect.callback<Net.Server>((resume) => {
+            const server = Net.createServer().listen(0, "127.0.0.1", () => resume(Effect.succeed(server)))
+          }),
+          (server) => Effect.sync(() => server.close())
+        )
+        const { port } = server.address() as Net.AddressInfo
+        const refused = (settings: Settings.ServerOptions) =>
+          Effect.map(
+            Effect.flip(SupervisorSockets.open(settingsOf(settings), { platform, nodeVersion: "24.0.0" })),
+            ({ message }) => message
+          )
+        assert.include(yield* refused({ port }), "(EADDRINUSE)")
+        assert.include(yield* refused({ unix: "/app.sock" }), "(EAFNOSUPPORT)")
+        assert.include(yield* refused({ port: 0, reusePort: true }), "Windows has no reusePort")
+      }))
+  })
 })
