@@ -42,7 +42,8 @@ export const run = Effect.fnUntraced(function*(
   let isServing = false
   let say = explain
   yield* leaveSignals
-  const companion = Supervised.serving(assignment, call.command).pipe(
+  yield* Supervised.beating(assignment)
+  const companion = Supervised.serving(call.command).pipe(
     Layer.tap(() => Effect.sync(() => void (isServing = true)))
   )
   const served = Effect.gen(function*() {

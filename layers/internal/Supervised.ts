@@ -163,18 +163,19 @@ export const reopening = (reopen: Effect.Effect<void>): Layer.Layer<never> =>
 
 // ---- what is said
 
-/** Says that the server serves, and from then on that it is alive and when it has had enough. */
-export const serving = (
-  { beatMillis }: Message.Assignment,
-  limits: Limits
-): Layer.Layer<never, never, Server> =>
+/** Says again and again that this process is alive, from when it serves until the end of the scope: also as it stops. */
+export const beating = ({ beatMillis }: Message.Assignment): Effect.Effect<void, never, Scope.Scope> => {
+  if (beatMillis === 0) return Effect.void
+  const beat = Effect.sync(() => void tell({ type: "beat" }))
+  const beats = Effect.forever(Effect.andThen(beat, Effect.sleep(beatMillis)))
+  return Effect.asVoid(Effect.forkScoped(Effect.andThen(Deferred.await(serves), beats)))
+}
+
+/** Says that the server serves, and from then on when it has had enough. */
+export const serving = (limits: Limits): Layer.Layer<never, never, Server> =>
   Layer.effectDiscard(Effect.gen(function*() {
     const server = yield* Server
     yield* keep(atRestart, server.restarting)
-    if (beatMillis > 0) {
-      const beat = Effect.sync(() => void tell({ type: "beat" }))
-      yield* Effect.forkScoped(Effect.forever(Effect.andThen(beat, Effect.sleep(beatMillis))))
-    }
     if (limits.maxRequests > 0 || limits.maxRss > 0) {
       const most = limits.maxRequests + (yield* Random.nextIntBetween(0, limits.maxRequestsJitter + 1))
       yield* Effect.forkScoped(watch(server, limits, most))

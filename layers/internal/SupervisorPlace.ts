@@ -220,16 +220,15 @@ export class Place {
   }
 
   /**
-   * Kills a worker that is not heard any more: an event loop that stands still answers nobody. One that finishes what
-   * it has is bounded by `stopTimeout` instead. Where the look itself comes too late, or the clock was put forward,
-   * nobody could be heard, and all get their time again.
+   * Kills a worker that is not heard any more, also while it finishes what it has: an event loop that stands still
+   * answers nobody. Where the look itself comes too late, or the clock was put forward, nobody could be heard, and all get
+   * their time again.
    */
   private listenTo(child: Child, limit: number): Effect.Effect<void> {
     if (limit === 0) return Effect.void
     let awakeMillis = 0
     const look: Effect.Effect<void> = Effect.flatMap(Clock.currentTimeMillis, (now) => {
       const silence = now - Math.max(child.heardMillis(), awakeMillis)
-      if (this.crew.leaving.has(child)) return Effect.void
       if (silence >= limit) {
         const seconds = silence / 1000
         return Effect.andThen(

@@ -96,7 +96,7 @@ describe("SupervisorProcess", { timeout: 30_000 }, () => {
          yield* Supervised.answer((what) => what === "name" ? Effect.succeed("worker") : undefined)
          const server = { restarting: Effect.sync(() => console.log("restarting")) }
          const limits = { maxRequests: 0, maxRequestsJitter: 0, maxRss: 0 }
-         yield* Layer.build(Supervised.serving({ beatMillis: 0 }, limits).pipe(
+         yield* Layer.build(Supervised.serving(limits).pipe(
            Layer.provide(Layer.succeed(Server, server))
          ))`,
         `const names = yield* Deferred.make()

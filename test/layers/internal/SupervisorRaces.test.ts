@@ -132,7 +132,23 @@ describe("Supervisor", () => {
   })
 
   describe("a worker that finishes what it has", () => {
-    it.effect("is not killed for its silence, but after its time [C147]", () =>
+    for (const seconds of [40, 100]) {
+      it.effect(`is killed for its silence, or after ${seconds} s, whichever is first [C147]`, () =>
+        Effect.gen(function*() {
+          const { children, supervisor } = yield* serving({ workers: 1, stopTimeout: Duration.seconds(seconds) })
+          const stopping = yield* Effect.forkChild(supervisor.stop)
+          yield* turn
+          const limit = Math.min(seconds, 50)
+          yield* TestClock.adjust(Duration.seconds(limit - 1))
+          assert.deepStrictEqual(children[0]!.asked, ["stop"])
+          yield* TestClock.adjust("1 second")
+          assert.deepStrictEqual(children[0]!.asked, ["stop", "kill"])
+          yield* Fiber.join(stopping)
+          assert.strictEqual(supervisor.exitCode, Supervisor.exitCodes.unclean)
+        }))
+    }
+
+    it.effect("is not killed before its time as long as it is heard [C147]", () =>
       Effect.gen(function*() {
         const { children, last, supervisor } = yield* serving({ workers: 1, stopTimeout: Duration.seconds(100) })
         yield* Effect.forkChild(supervisor.restart)
@@ -141,7 +157,7 @@ describe("Supervisor", () => {
         yield* turn
         for (let second = 0; second < 99; second++) {
           yield* TestClock.adjust("1 second")
-          last().heard = yield* Clock.currentTimeMillis
+          for (const child of children) child.heard = yield* Clock.currentTimeMillis
         }
         assert.deepStrictEqual(children[0]!.asked, ["restart"])
         yield* TestClock.adjust("1 second")
