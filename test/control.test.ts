@@ -109,6 +109,8 @@ describe("slipway ctl", () => {
           assert.match(table, /^Serving {6}app\.mjs \(production\), Slipway /)
           assert.match(table, /^State {8}ready$/m)
           assert.notInclude(table, "\u001b")
+          const { stdout } = yield* run(["ctl", "--json"], { env: { SLIPWAY_CONTROL_SOCKET: server.file } })
+          assert.strictEqual(JSON.parse(stdout).pid, before.pid)
         }), patience)
 
       it.live("ends without a complaint when its reader has what it wanted", () =>

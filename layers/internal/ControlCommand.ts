@@ -33,7 +33,7 @@ const watch = Flag.Boolean("watch").pipe(
   Flag.withDefault(false)
 )
 
-const bare = Command.make("ctl").pipe(Command.withSharedFlags(where))
+const bare = Command.make("ctl", { json, watch }).pipe(Command.withSharedFlags(where))
 
 /** Does a task at the server that the flags name. */
 const perform = (finish: (code: number) => void) => (place: Where, task: Task) =>
@@ -58,7 +58,7 @@ export const make = (finish: (code: number) => void) => {
   const simple = (name: "reload" | "reopen" | "stop", description: string) =>
     Command.make(name, {}, () => run({ _tag: name })).pipe(Command.withDescription(description))
   return bare.pipe(
-    Command.withHandler((place) => performAt(place, { _tag: "status", show: { json: false, watch: false } })),
+    Command.withHandler(({ json, watch, ...place }) => performAt(place, { _tag: "status", show: { json, watch } })),
     Command.withDescription("Asks and commands a running server through its control socket. Alone: its status."),
     Command.withSubcommands([
       Command.make("status", { json, watch }, (show) => run({ _tag: "status", show })).pipe(
