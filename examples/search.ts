@@ -13,7 +13,7 @@ export const routes = Router.make(
   Router.get(
     "/find/:word",
     { path: { word: Schema.String }, success: Schema.Array(Hit), errors: [NotAWord] },
-    ({ path }) => Guides.use((guides) => guides.find(path.word, { timeout: "5 seconds" }))
+    ({ path }) => Guides.use((guides) => guides.find(path.word, { timeout: "30 seconds" }))
   ),
   Router.sse(
     "/lines/:word",
