@@ -112,14 +112,16 @@ const program = async () => {
   const output = { format: "esm", minify: true, comments: { legal: false }, dir: fresh }
   const expression = await rolldown({ ...options, input: `layers/internal/${apart}.ts`, plugins: [late] })
   await expression.write({ ...output, entryFileNames: "main/[name].js", codeSplitting: false })
+  await expression.close()
   const whole = await rolldown({ ...options, input: "src/main.ts", plugins: [late, beside] })
-  const start = startOf((await whole.generate(output)).output)
+  const start = startOf((await whole.generate({ format: "esm" })).output)
   // One file is read faster than forty. It is not main.js: a chunk that imported that under another name would run it anew.
   await whole.write({
     ...output,
     chunkFileNames: "main/[name]-[hash].js",
     codeSplitting: { groups: [{ name: "start", test: (id) => start.has(id) && id !== path.join(root, "src/main.ts") }] }
   })
+  await whole.close()
   fs.chmodSync(path.join(fresh, "main.js"), 0o755)
 }
 

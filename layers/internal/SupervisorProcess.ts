@@ -120,7 +120,7 @@ const spawnDetached = ({ sockets }: Options, env: NodeJS.ProcessEnv): ChildProce
  * that a worker does not take any more goes to the next. (Each could accept by itself, but a worker that closes would
  * reset what it has not seen yet.) It ends a worker at once whose supervisor has gone.
  */
-const fork = (_: Options, env: NodeJS.ProcessEnv): ChildProcess.ChildProcess => {
+const fork = (env: NodeJS.ProcessEnv): ChildProcess.ChildProcess => {
   Cluster.schedulingPolicy = Cluster.SCHED_RR
   Cluster.setupPrimary({
     exec: process.argv[1]!,
@@ -139,7 +139,8 @@ const start = (
   clock: Clock.Clock,
   run: (effect: Effect.Effect<void>) => void
 ): Child => {
-  const child = (options.platform === "win32" ? fork : spawnDetached)(options, environment(options, number))
+  const env = environment(options, number)
+  const child = options.platform === "win32" ? fork(env) : spawnDetached(options, env)
   const ready = Deferred.makeUnsafe<void>()
   const recycle = Deferred.makeUnsafe<string>()
   let heardMillis = clock.currentTimeMillisUnsafe()
