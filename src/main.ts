@@ -97,12 +97,11 @@ const run = Effect.fnUntraced(function*(parsed: CommandLine.Input) {
     if (command.daemonize && isFirst) return yield* launchDaemon(command)
     const host = yield* Host.make(command, duties, predecessor?.sockets)
     const files = yield* Effect.context<FileSystem>()
-    const { containerSign, reread, server } = yield* read.placed(collected, host.activated)
+    const { containerSign, reread } = yield* read.placed(collected, host.activated)
     const call: Call = {
       version,
       app: parsed.app,
       args,
-      collected: { ...collected, server },
       ...yield* reread,
       mode,
       host: { ...host, containerSign },
@@ -155,13 +154,15 @@ const reader = (
     collected: Effect.all({ collected: collect, args: Effect.fromResult(CommandLine.appArguments(parsed)) }),
     placed: Effect.fnUntraced(function*(collected: SettingsSources.Collected, activated: Host.Host["activated"]) {
       const { containerSign, server } = Host.placeOf(collected.server, collected.isSet, activated, inherited)
+      const placed = { ...collected, server }
       const reread = Effect.fromResult(
-        Result.map(SettingsSources.resolve({ ...collected, server }, { app, isTerminal }), (resolved) => ({
+        Result.map(SettingsSources.resolve(placed, { app, isTerminal }), (resolved) => ({
           settings: resolved.server,
-          command: resolved.command
+          command: resolved.command,
+          collected: placed
         }))
       )
-      return { containerSign, server, reread }
+      return { containerSign, reread }
     })
   }
 }

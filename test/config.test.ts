@@ -160,6 +160,17 @@ describe("config", { timeout: 60_000 }, () => {
   })
 
   describe("--check-config", () => {
+    it.live("looks for files from where they will be looked for", () =>
+      Effect.gen(function*() {
+        const [cwd, inner] = [yield* folder({}), yield* folder(hello)]
+        const { code, stderr } = yield* run(["app.mjs", "--chdir", inner, "--check-config"], { cwd })
+        assert.deepStrictEqual([code, stderr], [0, ""])
+        const nowhere = path.join(inner, "nowhere")
+        const refused = yield* run(["app.mjs", "--chdir", nowhere, "--check-config"], { cwd })
+        assert.strictEqual(refused.code, 2)
+        assert.include(refused.stderr, `Cannot run in ${nowhere} (chdir): ENOENT`)
+      }))
+
     it.live("loads the application without starting it, and ends with 0 though something is left open", () =>
       Effect.gen(function*() {
         const open = "setInterval(() => {}, 1000)\nexport default { fetch: () => new Response('hello') }\n"

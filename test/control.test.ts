@@ -208,6 +208,28 @@ describe("slipway ctl", () => {
       assert.lengthOf(pidsOf(yield* status(server)), 1)
     }), patience)
 
+  it.live("tells what a restart has read, and nothing of what it could not use", () =>
+    Effect.gen(function*() {
+      const config = (...listen: ReadonlyArray<string>) =>
+        JSON.stringify({ listen, controlSocket: "./control.sock", workers: 2, accessLog: false })
+      const cwd = yield* folder({ "app.mjs": source, "app.json": config("./a.sock") })
+      const program = yield* start(["app.mjs", "--config", "app.json", "--env", "production"], { cwd })
+      yield* program.ready
+      const { config: settings, reload, status } = ControlClient.make(path.join(cwd, "control.sock"))
+      const shown = Effect.gen(function*() {
+        const rows = yield* settings
+        return [(yield* status).addresses, rows.find(({ key }) => key === "listen")?.value]
+      })
+      assert.deepStrictEqual(yield* shown, [["unix:./a.sock"], "unix:./a.sock"])
+      fs.writeFileSync(path.join(cwd, "app.json"), config("./a.sock", "./b.sock"))
+      yield* reload
+      const after = [["unix:./a.sock", "unix:./b.sock"], "unix:./a.sock,unix:./b.sock"]
+      assert.deepStrictEqual(yield* shown, after)
+      fs.writeFileSync(path.join(cwd, "app.json"), config("nonsense"))
+      yield* Effect.flip(reload)
+      assert.deepStrictEqual(yield* shown, after)
+    }), patience)
+
   it.live("keeps workers drained that start while all of them are", () =>
     Effect.gen(function*() {
       const server = yield* serving("--workers", "2", "--ready-path", "/ready")

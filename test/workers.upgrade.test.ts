@@ -8,7 +8,7 @@ import * as Fiber from "effect/Fiber"
 import * as fs from "node:fs"
 import * as net from "node:net"
 import * as path from "node:path"
-import { folder, start } from "./utils/commandLine.ts"
+import { folder, run, start } from "./utils/commandLine.ts"
 import { isAlive } from "./utils/processes.ts"
 import { until } from "./utils/sockets.ts"
 import { ask, exitOf, pidsOf, serving, signal, source, successorOf } from "./utils/workers.ts"
@@ -177,6 +177,41 @@ describe("workers, on SIGUSR2", { timeout: 60_000 }, () => {
         assert.deepStrictEqual(["app.ctl", "app.pid"].filter((name) => fs.existsSync(path.join(cwd, name))), [])
       })
   )
+
+  it.live("take a restart that was asked for meanwhile along, at a terminal too [C151]", () =>
+    Effect.gen(function*() {
+      const cwd = yield* folder({
+        "app.mjs": slowStart,
+        "terminal.mjs": "process.stderr.isTTY = true"
+      })
+      const args = [
+        "--workers",
+        "2",
+        "--port",
+        "0",
+        "--env",
+        "development",
+        "--log-format",
+        "text",
+        "--access-log",
+        "none"
+      ]
+      const program = yield* start(["app.mjs", ...args, "--control-socket", "app.ctl"], {
+        cwd,
+        env: { NODE_OPTIONS: "--import ./terminal.mjs" }
+      })
+      const url = yield* program.ready
+      fs.writeFileSync(path.join(cwd, "slow"), "")
+      yield* signal(program, "SIGUSR2")
+      const successor = yield* successorOf(program)
+      yield* Effect.forkChild(run(["ctl", "reload", "--socket", "app.ctl"], { cwd }))
+      yield* program.waitFor("stderr", /Told by the control socket: reload/)
+      fs.writeFileSync(path.join(cwd, "go"), "")
+      assert.strictEqual(yield* exitOf(program), 0)
+      yield* until(() => !isAlive(successor) || /Restarted 2 workers/.test(program.stderr))
+      assert.isTrue(isAlive(successor))
+      assert.isDefined(yield* ask(url))
+    }))
 
   it.live("may be one where the configuration says so by then [C151]", () =>
     Effect.gen(function*() {

@@ -33,8 +33,14 @@ export const split = (
 }
 
 /** The path that a word stands for, wherever it is meant. */
-const toPath = (spec: string, folder: string): string =>
-  spec.startsWith("file:") && URL.canParse(spec) ? fileURLToPath(spec) : path.resolve(folder, spec)
+const toPath = (spec: string, folder: string): string => {
+  try {
+    if (spec.startsWith("file:")) return fileURLToPath(spec)
+  } catch {
+    // A URL of another machine, or of no path: nothing of that name is there.
+  }
+  return path.resolve(folder, spec)
+}
 
 /** True for what cannot be the name of a package. */
 const isPathLike = (spec: string): boolean => /^(?:\.|file:)|\\/.test(spec) || path.isAbsolute(spec)

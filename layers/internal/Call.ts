@@ -16,6 +16,7 @@ export type Mode = "development" | "production"
 export interface Reread {
   readonly settings: Settings.ServerSettings
   readonly command: Settings.CommandSettings
+  readonly collected: SettingsSources.Collected
 }
 
 export interface Call extends Reread {
@@ -24,7 +25,6 @@ export interface Call extends Reread {
   readonly app: Option.Option<string>
   /** For the application. */
   readonly args: Readonly<Record<string, string>>
-  readonly collected: SettingsSources.Collected
   readonly mode: Mode
   readonly host: Host
   /** Reads flags, variables of the start and files once more. **Fails with** what is wrong with them. */
@@ -53,12 +53,15 @@ export const warn = Effect.fnUntraced(function*({ collected, command, mode, sett
   yield* Effect.forEach([...collected.warnings, ...remarks], (warning) => Effect.logWarning(warning))
 })
 
-/** What operations say of the program itself. */
-export const operationsOf = (call: Call) => ({
+/** What operations say of the program itself; `current` is what was read last. */
+export const operationsOf = (call: Call, current: () => Reread = () => call) => ({
   version: call.version,
   application: describe(call),
   mode: call.mode,
-  config: Effect.sync(() => SettingsReport.rows(call.collected, { server: call.settings, command: call.command }))
+  config: Effect.sync(() => {
+    const { collected, command, settings } = current()
+    return SettingsReport.rows(collected, { server: settings, command })
+  })
 })
 
 /** What a stop needs besides what the settings allow it. */

@@ -8,6 +8,7 @@ import * as Settings from "../../src/schema/Settings.ts"
 import * as SettingsReport from "../../src/schema/SettingsReport.ts"
 import * as ServerNode from "../ServerNode.ts"
 import * as SettingsSources from "./SettingsSources.ts"
+import * as Surroundings from "./Surroundings.ts"
 
 type Context = Parameters<typeof SettingsSources.resolve>[1]
 
@@ -46,6 +47,9 @@ export const check = Effect.fnUntraced(function*<E extends Error, R>(
   const problems = problemsIn(collected, context).map(({ message }) => message)
   if (problems.length > 0) return { lines: problems, exitCode: 2 }
   const call = yield* Effect.fromResult(SettingsSources.resolve(collected, context)).pipe(Effect.orDie)
+  // Files are named from the folder that is entered.
+  const entered = yield* failuresOf(Surroundings.enter({ chdir: call.command.chdir }))
+  if (entered.length > 0) return { lines: entered, exitCode: 2 }
   const wrong = [
     ...yield* failuresOf(Effect.scoped(ServerNode.make(collected.server))),
     ...yield* failuresOf(load(call))

@@ -26,8 +26,8 @@ export interface Options {
   /** What is served, as it was called. */
   readonly application: string
   readonly mode: "development" | "production"
-  /** Where the workers listen. */
-  readonly addresses: ReadonlyArray<string>
+  /** Where the workers listen, which a restart may change. */
+  readonly addresses: () => ReadonlyArray<string>
   /** Every setting with its source, secrets redacted. */
   readonly config: Effect.Effect<ReadonlyArray<SettingReport>>
   /** Begins to stop, and does not wait for the end. */
@@ -202,7 +202,7 @@ const statusOf = ({ drained, restarts, workers, ...world }: World): Effect.Effec
       pid: process.pid,
       application: world.application,
       mode: world.mode,
-      addresses: world.addresses,
+      addresses: world.addresses(),
       startedAtMillis: world.startedAtMillis,
       nowMillis: yield* Clock.currentTimeMillis,
       isReady: !drained.isOn && placed.some((worker) => worker.report?.server.isReady === true),

@@ -1,12 +1,12 @@
 /**
  * One log file that is appended to, and rotated. Owns one descriptor; creates the file, never its folder.
  *
- * Follows whoever rotates it: before each write it looks whether the path still names the open file, and opens the path
- * anew when it was renamed or removed. Where that cannot be done yet, as between the steps of whoever rotates, lines go to
- * the renamed file. Rotates by itself where it is told to: `app.log` becomes `app.log.1`, that
- * `app.log.2`, and the oldest is deleted. Several processes may write and rotate one file: a lock file lets one of them
- * do it, and the others go on where they are until they see that it is done. Never throws away what it was given because a
- * rotation fails.
+ * Follows whoever rotates it: before each write it looks whether the path still names the open file, and opens the
+ * path anew when it was renamed or removed. Where that cannot be done yet, as between the steps of whoever rotates, or
+ * ever, as in a folder that only root may enter, lines go to the file that is open. Rotates by itself where it is told
+ * to: `app.log` becomes `app.log.1`, that `app.log.2`, and the oldest is deleted. Several processes may write and
+ * rotate one file: a lock file lets one of them do it, and the others go on where they are until they see that it is
+ * done. Never throws away what it was given because a rotation fails.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -48,7 +48,7 @@ export const problemOf = ({ maxBytes, maxFiles, interval }: Rotation): RotationP
   return { option: "rotation.interval", problem: `must be more than 0, not ${given}` }
 }
 
-/** How long lines go to a renamed file before it is said that its path cannot be opened: far longer than a rotation. */
+/** How long lines go to the open file before it is said that its path cannot be opened: far longer than a rotation. */
 const quietMillis = 10_000
 
 /** A rotation takes far less than a millisecond: a lock that is older was left by a process that was killed. */
@@ -117,14 +117,13 @@ export class RotatedFile {
 
   /** Sees to it that the right file is open. **Returns** what is to be said about it. */
   private prepare(count: number, now: number): Effect.Effect<void> {
-    let stats = this.statIfCurrent()
-    if (stats === undefined) {
-      try {
-        stats = this.openAnew(now)
-      } catch (cause) {
-        return this.keepRenamed(cause, now)
-      }
+    let stats: fs.Stats
+    try {
+      stats = this.statIfCurrent() ?? this.openAnew(now)
+    } catch (cause) {
+      return this.keepOpen(cause, now)
     }
+    this.lostSince = undefined
     const { mtimeMs, size } = stats
     if (size !== this.knownSize) {
       this.knownSize = size
@@ -147,12 +146,12 @@ export class RotatedFile {
   }
 
   /** Goes on with the file that is open, as long as it has a name. */
-  private keepRenamed(cause: unknown, now: number): Effect.Effect<void> {
+  private keepOpen(cause: unknown, now: number): Effect.Effect<void> {
     if (this.descriptor === -1 || fs.fstatSync(this.descriptor).nlink === 0) throw cause
     this.lostSince ??= now
     if (now - this.lostSince < quietMillis) return Effect.void
     this.lostSince = Infinity
-    return Effect.logWarning(`The log ${this.path} cannot be opened anew; it goes on in the renamed file`, cause)
+    return Effect.logWarning(`The log ${this.path} cannot be opened anew; it goes on in the file that is open`, cause)
   }
 
   private intervalOf(millis: number): number {
@@ -169,7 +168,6 @@ export class RotatedFile {
     const stats = fs.fstatSync(descriptor)
     const { dev, ino, mtimeMs, size } = stats
     closeQuietly(this.descriptor)
-    this.lostSince = undefined
     this.descriptor = descriptor
     this.device = dev
     this.inode = ino

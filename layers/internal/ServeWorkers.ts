@@ -117,9 +117,10 @@ export const run = Effect.fnUntraced(function*(call: Call, predecessor: Supervis
   yield* giveLog(call)
   const addresses = sockets.bound().map(({ address }) => address)
   if (predecessor === undefined) yield* Host.holdPidFile(command)
+  let current: Reread = call
   const around = yield* OperationsSupervisor.make({
-    ...operationsOf(call),
-    addresses: addresses.map(Server.formatAddress),
+    ...operationsOf(call, () => current),
+    addresses: () => sockets.bound().map(({ address }) => Server.formatAddress(address)),
     stop: Effect.sync(() => void process.emit("SIGTERM", "SIGTERM"))
   })
   const reload = yield* startReload(call)
@@ -136,7 +137,14 @@ export const run = Effect.fnUntraced(function*(call: Call, predecessor: Supervis
     ...changeable(call),
     reread: Effect.flatMap(
       call.reread,
-      (read) => Effect.map(sockets.change(read.settings), (settled) => ({ ...changeable(read), settled }))
+      (read) =>
+        Effect.map(sockets.change(read.settings), (settle) => ({
+          ...changeable(read),
+          settled: (restarted: boolean) => {
+            if (restarted) current = read
+            return settle(restarted)
+          }
+        }))
     ),
     reopen: Effect.andThen(LogFiles.reopen, giveLog(call)),
     successor: yield* SupervisorUpgrade.make(sockets, () => ({ ...process.env, ...host.notify.environment })),
@@ -159,7 +167,8 @@ export const run = Effect.fnUntraced(function*(call: Call, predecessor: Supervis
     remove: supervisor.remove,
     reopen: supervisor.reopen,
     upgrade: supervisor.upgrade
-  }, { isAtTerminal: mode === "development" && process.stderr.isTTY === true })
+    // A successor has a session of its own: no window that closes tells it so, only its predecessor and whoever means it.
+  }, { isAtTerminal: predecessor === undefined && mode === "development" && process.stderr.isTTY === true })
 
   const succeed = (from: SupervisorUpgrade.Predecessor) =>
     Effect.gen(function*() {

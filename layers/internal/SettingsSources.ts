@@ -141,7 +141,11 @@ const defaultConfigFiles = ["slipway.toml", "slipway.yaml", "slipway.yml", "slip
 const problemOf = (cause: unknown): string => cause instanceof Error ? cause.message : String(cause)
 
 const readProblem = (error: { readonly reason: { readonly _tag: string }; readonly message: string }): string =>
-  error.reason._tag === "NotFound" ? "there is no such file" : error.message
+  error.reason._tag === "NotFound"
+    ? "there is no such file"
+    : error.reason._tag === "BadResource"
+    ? "it is not a file"
+    : error.message
 
 const parse = Effect.fnUntraced(function*(path: string, content: string) {
   const unreadable = (cause: unknown) =>
@@ -154,7 +158,8 @@ const parse = Effect.fnUntraced(function*(path: string, content: string) {
     case "yaml":
     case "yml": {
       const Yaml = yield* Effect.promise(() => import("effect/encoding/Yaml"))
-      return yield* Effect.try({ try: () => Yaml.parse(content), catch: unreadable })
+      // A document of nothing but comments is null in YAML.
+      return yield* Effect.try({ try: () => Yaml.parse(content) ?? {}, catch: unreadable })
     }
     case "json":
       return yield* Effect.try({ try: () => JSON.parse(content) as unknown, catch: unreadable })
@@ -168,12 +173,14 @@ const isTable = (value: unknown): value is Readonly<Record<string, unknown>> =>
 
 const fileEntries = Settings.entries.filter((entry) => entry.notInFile !== true)
 
-const fromTable = (table: Readonly<Record<string, unknown>>, place: string) => {
+/** `others` are names that may stand there and are no settings: somebody may have meant one of them. */
+const fromTable = (table: Readonly<Record<string, unknown>>, place: string, others: ReadonlyArray<string> = []) => {
   const source: Source = new Map()
   for (const [key, raw] of Object.entries(table)) {
     const entry = fileEntries.find((candidate) => candidate.key === key)
     if (entry === undefined) {
-      return Result.fail(Settings.unknownOption(key, fileEntries.map((candidate) => candidate.key), ` in ${place}`))
+      const names = [...others, ...fileEntries.map((candidate) => candidate.key)]
+      return Result.fail(Settings.unknownOption(key, names, ` in ${place}`))
     }
     give(source, entry, raw, `${key} in ${place}`)
   }
@@ -200,7 +207,7 @@ const readConfig = Effect.fnUntraced(function*(path: string) {
     if (!isTable(table)) return yield* unusable(`its profile ${name} must hold option names with values`)
     profiles.set(name, yield* Effect.fromResult(fromTable(table, `profile ${name} of ${path}`)))
   }
-  const read: Read = { path, common: yield* Effect.fromResult(fromTable(common, path)), profiles }
+  const read: Read = { path, common: yield* Effect.fromResult(fromTable(common, path, ["profiles"])), profiles }
   return read
 })
 

@@ -45,12 +45,26 @@ const excludedFiles = [
   "*.kate-swp"
 ]
 
+/** `[a-z]` as a regular expression has it; `undefined` for what is none, such as `[z-a]`. */
+const classAt = (pattern: string, start: number): { readonly source: string; readonly end: number } | undefined => {
+  const end = pattern.indexOf("]", start + 2)
+  if (end === -1) return undefined
+  const source = `[${pattern.slice(start + 1, end).replace(/^!/, "^").replaceAll("\\", "\\\\")}]`
+  try {
+    new RegExp(source)
+    return { source, end }
+  } catch {
+    return undefined
+  }
+}
+
 /** A pattern as a regular expression over a path with `/`. */
 export const toRegExp = (pattern: string): RegExp => {
   let source = ""
   let depth = 0
   for (let i = 0; i < pattern.length; i++) {
     const char = pattern[i]!
+    const found = char === "[" ? classAt(pattern, i) : undefined
     if (char === "*") {
       if (pattern[i + 1] !== "*") source += "[^/]*"
       else if (pattern[i + 2] === "/") {
@@ -68,10 +82,9 @@ export const toRegExp = (pattern: string): RegExp => {
       depth--
       source += ")"
     } else if (char === "," && depth > 0) source += "|"
-    else if (char === "[" && pattern.indexOf("]", i + 2) > 0) {
-      const end = pattern.indexOf("]", i + 2)
-      source += `[${pattern.slice(i + 1, end).replace(/^!/, "^").replaceAll("\\", "\\\\")}]`
-      i = end
+    else if (found !== undefined) {
+      source += found.source
+      i = found.end
     } else source += char.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&")
   }
   return new RegExp(`^${source}${")".repeat(depth)}$`)

@@ -42,7 +42,7 @@ type Answer = (exchange: Probe.Asked) => Effect.Effect<void, SendError, Health |
  *
  * **Example**
  * ```ts
- * Server.serve(app.pipe(Endpoints.make({ livePath: "/live", readyPath: "/ready" }))).pipe(
+ * Server.serve(Endpoints.make({ livePath: "/live", readyPath: "/ready" })(app)).pipe(
  *   Layer.provide(HealthChecks.layer),
  *   Layer.provide(ServerNode.layer({ port: 5000 }))
  * )

@@ -47,12 +47,18 @@ export const make = (options: Options): Middleware => (app) => (exchange) => {
 }
 
 /** Beyond those of `Headers.CurrentRedactedNames`. */
-const secretNames = ["proxy-authorization", "x-auth-token", "x-csrf-token", "sec-websocket-key"]
+const secretNames = ["proxy-authorization", "sec-websocket-key"]
 
-/** Members of queries, of forms and of JSON whose values nobody wants on a screen. */
+/** Headers, and members of queries, of forms and of JSON, whose values nobody wants on a screen. */
 const secretKey = "[\\w.-]*(?:password|passwd|passphrase|secret|token|api[_-]?key|credential)[\\w.-]*"
-const secretInJson = new RegExp(`("${secretKey}"\\s*:\\s*)(?:"(?:[^"\\\\]|\\\\.)*"?|[^\\s,}\\]]+)`, "gi")
+const secretHeader = new RegExp(`^${secretKey}$`, "i")
+const secretInJson = new RegExp(
+  `("${secretKey}"\\s*:\\s*)(?:"(?:[^"\\\\]|\\\\.)*"?|\\[[^\\]]*\\]?|\\{[^}]*\\}?|[^\\s,}\\]]+)`,
+  "gi"
+)
 const secretInForm = new RegExp(`((?:^|&)${secretKey}=)[^&]*`, "gi")
+/** Of an address in a header, such as `referer` or `location`. */
+const secretInUrl = new RegExp(`([?&#]${secretKey}=)[^&#\\s]*`, "gi")
 
 /** Media types whose bytes are text. */
 const textual =
@@ -274,7 +280,9 @@ class Inspection {
     return [
       this.paint("2", `  ${name}`),
       ...headers.map(([name, value]) =>
-        `    ${this.paint("36", name)}: ${this.isSecret(name) ? "(hidden)" : inOneLine(value)}`
+        `    ${this.paint("36", name)}: ${
+          this.isSecret(name) ? "(hidden)" : inOneLine(value.replace(secretInUrl, "$1(hidden)"))
+        }`
       ),
       ...(text === undefined ? [] : text.split(/\r?\n/).map((line) => `    ${this.paint("2", "|")} ${inOneLine(line)}`))
     ]
@@ -283,6 +291,7 @@ class Inspection {
   private isSecret(name: string): boolean {
     const lower = name.toLowerCase()
     return secretNames.includes(lower)
+      || secretHeader.test(lower)
       || this.redacted.some((known) => typeof known === "string" ? known.toLowerCase() === lower : known.test(lower))
   }
 

@@ -239,7 +239,7 @@ export const command = {
       {
         notInFile: true,
         defaultText: ".env, if there is one",
-        offFlag: { name: "no-env-file", text: "none", description: "The same as --env-file none." }
+        offFlag: { name: "no-env-file", text: "none", description: "Reads no such file." }
       }
     ),
     checkConfig: setting(

@@ -87,6 +87,22 @@ describe("Inspector", () => {
       assert.include(text, "cookie: (hidden)")
     }))
 
+  it.effect("hides what headers call a secret, and lists of secrets", () =>
+    Effect.gen(function*() {
+      const { app, blocks } = inspect(
+        echo("application/json", "{\"tokens\":[\"S3\",\"S4\"],\"secret\":{\"a\":\"S5\",\"b\":\"S6\"},\"c\":1}")
+      )
+      yield* exchange(
+        app,
+        head("/", "X-Session-Token: S1\r\nX-My-Password: S2\r\nReferer: http://h/a?x=1&access_token=S7#top\r\n")
+      )
+      const text = blocks.join("")
+      assert.notMatch(text, /S\d/)
+      assert.include(text, "x-session-token: (hidden)")
+      assert.include(text, "referer: http://h/a?x=1&access_token=(hidden)#top")
+      assert.include(text, "{\"tokens\":\"(hidden)\",\"secret\":\"(hidden)\",\"c\":1}")
+    }))
+
   it.effect("shows the beginning of a long body, and none that is not text", () =>
     Effect.gen(function*() {
       const { app, blocks } = inspect(echo("text/plain", "größe".repeat(1000)), { previewLength: 7 })

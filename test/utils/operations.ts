@@ -103,7 +103,7 @@ export const supervised = Effect.gen(function*() {
   const around = yield* Effect.provideService(
     Around.make({
       ...facts,
-      addresses: ["http://127.0.0.1:5000"],
+      addresses: () => ["http://127.0.0.1:5000"],
       config: Effect.succeed(facts.config),
       stop: act("stop")
     }),

@@ -95,6 +95,12 @@ describe("AppTarget", () => {
         assert.strictEqual(find("only"), at("only/i.js"))
       }))
 
+    it("says of a file URL that names no path here that there is no such file", () => {
+      for (const spec of ["file://host/app.js", "file:///a%2Fapp.js"]) {
+        assert.strictEqual(moduleOf(AppTarget.find(spec, "/", "linux")), "there is no such file", spec)
+      }
+    })
+
     it.effect("says what is not there", () =>
       Effect.gen(function*() {
         const home = yield* folder({ "a.txt": "" })

@@ -164,7 +164,7 @@ describe("OperationsSupervisor", () => {
       const children: Array<FakeChild> = []
       const around = yield* OperationsSupervisor.make({
         ...facts,
-        addresses: [],
+        addresses: () => [],
         config: Effect.succeed([]),
         stop: Effect.void
       })
@@ -270,7 +270,7 @@ describe("OperationsSupervisor", () => {
       world(Effect.gen(function*() {
         const around = yield* OperationsSupervisor.make({
           ...facts,
-          addresses: [],
+          addresses: () => [],
           config: Effect.succeed([]),
           stop: Effect.void
         })

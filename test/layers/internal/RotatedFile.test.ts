@@ -96,10 +96,32 @@ describe("RotatedFile", () => {
       assert.lengthOf(warnings, 0)
       for (const line of ["four", "five"]) yield* Effect.provide(log(line), heard)
       assert.lengthOf(warnings, 1)
-      assert.include(String(warnings[0]), `The log ${file} cannot be opened anew; it goes on in the renamed file`)
+      assert.include(String(warnings[0]), `The log ${file} cannot be opened anew; it goes on in the file that is open`)
       fs.rmdirSync(file)
       yield* log("six")
       assert.deepStrictEqual([file, `${file}-old`].map(textOf), ["six\n", "one\ntwo\nthree\nfour\nfive\n"])
+    }))
+
+  it.effect("goes on in the file that is open while nobody can look at its path, and counts its silence anew", () =>
+    Effect.gen(function*() {
+      const inner = path.join(yield* folder, "logs")
+      fs.mkdirSync(inner)
+      const file = path.join(inner, "app.log")
+      const { log } = yield* open(file)
+      const warnings: Array<unknown> = []
+      const heard = Logger.layer([Logger.make(({ message }) => void warnings.push(message))])
+      for (const line of ["one", "two"]) {
+        // As in a folder that only root may enter, for a process that is root no more: to look at it fails otherwise than to miss it.
+        fs.renameSync(inner, `${inner}-away`)
+        fs.symlinkSync("logs", inner)
+        yield* Effect.provide(log(line), heard)
+        fs.rmSync(inner)
+        fs.renameSync(`${inner}-away`, inner)
+        yield* log("back")
+        yield* TestClock.adjust("1 minute")
+      }
+      assert.lengthOf(warnings, 0)
+      assert.strictEqual(textOf(file), "one\nback\ntwo\nback\n")
     }))
 
   describe("of two writers", () => {

@@ -342,6 +342,35 @@ describe("SettingsSources", () => {
         assert.include(yield* messageOf("a.yaml", "port: [1"), "Cannot use the config file a.yaml: ")
         assert.include(yield* messageOf("a.json", "{port: 1}"), "Cannot use the config file a.json: ")
         assert.include(yield* messageOf("a.json", "[1]"), "it must hold option names with values")
+        assert.include(yield* messageOf("a.toml", "[profile.staging]\nport = 1"), "Did you mean profiles?")
+      }))
+
+    it.effect("takes a config file of nothing but comments for no settings", () =>
+      Effect.gen(function*() {
+        for (const path of ["a.toml", "a.yaml", "a.yml"]) {
+          const collected = yield* collect({ flags: { config: path } }, { [path]: "# port: 1\n" })
+          assert.isFalse(collected.isSet("port"), path)
+        }
+      }))
+
+    it.effect("says that a folder is not a file", () =>
+      Effect.gen(function*() {
+        const folders = FileSystem.layerNoop({
+          exists: () => Effect.succeed(true),
+          readFileString: () =>
+            Effect.fail(PlatformError.systemError({ _tag: "BadResource", module: "FileSystem", method: "readFile" }))
+        })
+        const messageOf = (flags: SettingsSources.Sources["flags"]) =>
+          SettingsSources.collect({ flags, env: {} }).pipe(
+            Effect.provide(folders),
+            Effect.flip,
+            Effect.map((error) => error.message)
+          )
+        assert.strictEqual(
+          yield* messageOf({ config: "a.toml" }),
+          "Cannot use the config file a.toml: it is not a file"
+        )
+        assert.strictEqual(yield* messageOf({ envFile: "a" }), "Cannot use the environment file a: it is not a file")
       }))
 
     it.effect("lets a stronger source say what is logged instead of a weaker one, unless it says nothing", () =>

@@ -111,6 +111,7 @@ describe("WatcherRules", () => {
       ["*.{ts,js}", ["a.ts", "a.js"], ["a.css"]],
       ["[a-c].ts", ["b.ts"], ["d.ts"]],
       ["[!a-c].ts", ["d.ts"], ["b.ts"]],
+      ["[z-a].ts", ["[z-a].ts"], ["a.ts", "z.ts"]],
       ["a+(b).ts", ["a+(b).ts"], ["aab.ts", "ab.ts"]],
       ["a{b", ["ab"], ["a{b"]]
     ] as const
