@@ -68,6 +68,7 @@ export class Http1Connection implements Connection, Wire {
   private waitingFor: "head" | "idle" | "body" | "closing" | "discarding" | "none" = "none"
   private readonly writes = new WriteWatch()
   private readBytes = 0
+  private readBytesAtStop = 0
   private sweptReadBytes = 0
 
   constructor(core: ServerCore, stream: Duplex, peer: Peer) {
@@ -220,7 +221,8 @@ export class Http1Connection implements Connection, Wire {
     core.exchangeEnded(this.exchange!)
     this.exchange = undefined
     if (this.phase !== "exchange") return
-    if (engine.responseState !== "done" || !engine.keepAlive || core.drain.closesIdle || this.continueDue) {
+    const isOver = core.drain.closesIdle && !this.hasNext
+    if (engine.responseState !== "done" || !engine.keepAlive || isOver || this.continueDue) {
       return this.isLast && engine.requestState === "done" && engine.bufferedBytes === 0 ? this.endIdle() : this.end()
     }
     if (engine.requestState === "body") {
@@ -338,7 +340,7 @@ export class Http1Connection implements Connection, Wire {
   startResponse(bodyLength: number): void {
     const { core, engine, fields } = this
     // A client that waits for 100 and gets an answer may send the body or not: only a new connection is safe.
-    if (core.stopping || this.continueDue) engine.keepAlive = false
+    if ((core.stopping && !this.hasNext) || this.continueDue) engine.keepAlive = false
     const text = engine.startResponse(
       this.status,
       fields,
@@ -501,8 +503,15 @@ export class Http1Connection implements Connection, Wire {
     this.stream.destroy()
   }
 
-  /** The server is stopping: a busy connection closes after its answer. True when it is busy. */
+  /** Whether a request behind the one at hand had begun to arrive when the server was told to stop. */
+  private get hasNext(): boolean {
+    const { bufferedBytes, requestState } = this.engine
+    return requestState === "done" && bufferedBytes > 0 && this.readBytes - bufferedBytes < this.readBytesAtStop
+  }
+
+  /** The server is stopping: a busy connection closes after its last answer. True when it is busy. */
   stop(): boolean {
+    this.readBytesAtStop = this.readBytes
     const isBusy = this.phase === "exchange" || this.phase === "upgraded" || this.engine.headStarted
     if (this.core.drain.closesIdle) this.endWaiting()
     this.exchange?.shutdown()

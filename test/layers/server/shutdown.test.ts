@@ -227,17 +227,47 @@ describe("shutdown", () => {
       assert.isTrue(hasStopped(stopping))
     }))
 
-  it.effect("answers the request at hand and drops those pipelined behind it", () =>
+  it.effect("answers requests that had been pipelined before, and none that comes after it", () =>
     Effect.gen(function*() {
       const { connect, server, stop } = yield* serveStoppable(slow)
       const client = yield* connect()
-      yield* client.send(get("/1") + get("/2") + get("/3"))
+      yield* client.send(get("/1") + get("/2") + "GET /3 HTT")
+      const stopping = yield* stop
+      yield* client.send(`P/1.1\r\nHost: a\r\n\r\n${get("/4")}`)
+      for (const path of ["/1", "/2", "/3"]) {
+        assert.isFalse(hasStopped(stopping))
+        yield* TestClock.adjust("5 seconds")
+        const answer = yield* client.read
+        assert.strictEqual(bodyOf(answer), path)
+        assert.strictEqual(headerOf(answer, "connection"), path === "/3" ? "close" : undefined)
+      }
+      yield* client.end
+      yield* TestClock.adjust("1 second")
+      assert.isTrue(hasStopped(stopping))
+      assert.strictEqual((yield* server.stats).totalExchanges, 3)
+    }))
+
+  it.effect("answers them also behind an answer whose head has said nothing of the end", () =>
+    Effect.gen(function*() {
+      const halfway = App.http(({ scope, send }) =>
+        Effect.gen(function*() {
+          yield* send({ type: "http.response.start", status: 200, headers: [["content-length", "4"]] })
+          yield* send({ type: "http.response.body", body: scope.path, more: true })
+          yield* Effect.sleep("5 seconds")
+          yield* send({ type: "http.response.body", body: scope.path })
+        })
+      )
+      const { connect, stop } = yield* serveStoppable(halfway)
+      const client = yield* connect()
+      yield* client.send(get("/1") + get("/2"))
       yield* stop
-      yield* TestClock.adjust("20 seconds")
-      const answer = yield* client.read
-      assert.strictEqual(answer.split("HTTP/1.1 200 OK").length, 2)
-      assert.strictEqual(bodyOf(answer), "/1")
-      assert.strictEqual((yield* server.stats).totalExchanges, 1)
+      yield* TestClock.adjust("10 seconds")
+      const [, first, second, ...others] = (yield* client.readAll).split("HTTP/1.1 200 OK")
+      assert.isTrue(first!.endsWith("/1/1"))
+      assert.notInclude(first!, "connection:")
+      assert.isTrue(second!.endsWith("/2/2"))
+      assert.include(second!, "connection: close")
+      assert.lengthOf(others, 0)
     }))
 
   it.effect("keeps its time limits while it waits: a head that never arrives holds nothing up", () => {
