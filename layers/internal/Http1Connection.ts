@@ -19,6 +19,7 @@ import { acceptValue, type ConnectionExtensions, extensionsFor, faultHeaders, ma
 import { Output } from "./Output.ts"
 import type { Peer } from "./Peer.ts"
 import type { Connection, ServerCore } from "./ServerCore.ts"
+import { type Wait, Waiting } from "./Waiting.ts"
 import type { Piece, Session, Wire } from "./Wire.ts"
 import { WriteWatch } from "./WriteWatch.ts"
 
@@ -63,9 +64,7 @@ export class Http1Connection implements Connection, Wire {
   private isLast = false
   requests = 0
   private discarded = 0
-  /** What the sweep compares: when the present wait was first seen, and what had moved by then. */
-  private waitingSince = -1
-  private waitingFor: "head" | "idle" | "body" | "closing" | "discarding" | "none" = "none"
+  private readonly waiting = new Waiting()
   private readonly writes = new WriteWatch()
   private readBytes = 0
   private readBytesAtStop = 0
@@ -239,7 +238,7 @@ export class Http1Connection implements Connection, Wire {
     if (!this.engine.mayStartNextCycle) return this.end()
     this.engine.startNextCycle()
     this.phase = "reading"
-    this.waitingFor = "none"
+    this.waiting.reset()
     this.resumeReading()
   }
 
@@ -296,11 +295,10 @@ export class Http1Connection implements Connection, Wire {
   refuseConnection(): void {
     this.core.refused("TooManyConnections", 503, "more connections than the limit", this.peer)
     const body = this.core.problemBody(503)
+    const lines = this.core.extraLines(false, false)
     this.output.write(
-      `HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n${
-        this.core.extraLines(false, false)
-      }` +
-        `retry-after: 5\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`
+      `HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\n${lines}`
+        + `retry-after: 5\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`
     )
     this.end()
   }
@@ -428,7 +426,7 @@ export class Http1Connection implements Connection, Wire {
   end(): void {
     if (this.phase === "closing" || this.phase === "closed") return
     this.phase = "closing"
-    this.waitingFor = "none"
+    this.waiting.reset()
     this.discarded = 0
     this.flush()
     this.resumeReading()
@@ -460,15 +458,11 @@ export class Http1Connection implements Connection, Wire {
     if (this.engine.responseState === "done") return this.end()
     this.phase = "closing"
     this.flush()
-    if (this.engine.framing === "close" && reason !== "client_closed") this.reset()
-    else this.stream.destroy()
-  }
-
-  /** Without a length or chunks only a reset tells the client that the body is not complete. */
-  private reset(): void {
+    // Without a length or chunks only a reset tells the client that the body is not complete.
+    const isTold = this.engine.framing !== "close" || reason === "client_closed"
     const stream = this.stream as Duplex & { readonly resetAndDestroy?: () => void }
-    if (stream.resetAndDestroy !== undefined) stream.resetAndDestroy()
-    else stream.destroy()
+    if (isTold || stream.resetAndDestroy === undefined) stream.destroy()
+    else stream.resetAndDestroy()
   }
 
   private peerEnded(): void {
@@ -532,7 +526,7 @@ export class Http1Connection implements Connection, Wire {
 
   // ---- time
 
-  /** Compares this connection's waits with their limits. `now` is monotonic; a wait is timed from the sweep that first saw it. */
+  /** Compares this connection's waits with their limits. `now` is monotonic. */
   sweep(now: number): void {
     const { settings } = this.core
     switch (this.phase) {
@@ -572,11 +566,11 @@ export class Http1Connection implements Connection, Wire {
     exchange.sweep(now)
     if (this.phase !== "exchange") return
     if (exchange.waitsForBody) {
-      if (this.readBytes !== this.sweptReadBytes) this.waitingFor = "none"
+      if (this.readBytes !== this.sweptReadBytes) this.waiting.reset()
       this.sweptReadBytes = this.readBytes
       this.expire("body", settings.bodyTimeoutMillis, now)
     } else {
-      this.waitingFor = "none"
+      this.waiting.reset()
     }
     this.sweepWrites(now)
   }
@@ -588,16 +582,11 @@ export class Http1Connection implements Connection, Wire {
     this.destroy()
   }
 
-  private expire(wait: "head" | "idle" | "body" | "closing" | "discarding", timeout: number, now: number): void {
-    if (this.waitingFor !== wait) {
-      this.waitingFor = wait
-      this.waitingSince = now
-    } else if (timeout > 0 && now - this.waitingSince >= timeout) {
-      this.timedOut(wait)
-    }
+  private expire(wait: Wait, limitMillis: number, now: number): void {
+    if (this.waiting.isOver(wait, limitMillis, now)) this.timedOut(wait)
   }
 
-  private timedOut(wait: "head" | "idle" | "body" | "closing" | "discarding"): void {
+  private timedOut(wait: Wait): void {
     if (wait === "closing") return this.destroy()
     if (wait === "discarding") return this.end()
     if (wait === "body") return this.exchange!.refused(408, "client_timeout")
