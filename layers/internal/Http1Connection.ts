@@ -24,8 +24,9 @@ import type { Piece, Session, Wire } from "./Wire.ts"
 import { WriteWatch } from "./WriteWatch.ts"
 
 /**
- * What the connection is doing. `upgraded`: it carries another protocol, and the session decides. `closing`: our side is finished, and what the peer still sends is thrown away for a
- * while, because a reset would destroy the answer on its way (RFC 9112 section 9.6).
+ * What the connection is doing. `upgraded`: it carries another protocol, and the session decides. `closing`: our side is
+ * finished, and what the peer still sends is thrown away for a while, because a reset would destroy the answer on its
+ * way (RFC 9112 section 9.6).
  */
 type Phase = "reading" | "exchange" | "upgraded" | "discarding" | "closing" | "closed"
 
